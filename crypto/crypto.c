@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "crypto/internal.h"
+
+#include <stdlib.h>
+
+static struct err load_provider(struct crypto *c, const char *name)
+{
+    bool fips = strcmp(name, "fips") == 0;
+    if (!fips && strcmp(name, "default") != 0)
+        return FAIL(ERR_CONFIG, "OpenSSL provider must be default or fips");
+    c->lib = OSSL_LIB_CTX_new();
+    if (c->lib == NULL)
+        return FAIL(ERR_NO_MEMORY, "OSSL_LIB_CTX_new");
+    /* The FIPS module finds its own checksum in the host's configuration; nothing else reads that file. */
+    if (fips && OSSL_LIB_CTX_load_config(c->lib, NULL) != 1)
+        return FAIL(ERR_CONFIG, "the host's OpenSSL configuration, which the fips provider needs, cannot be read");
+    c->provider = OSSL_PROVIDER_load(c->lib, name);
+    if (c->provider == NULL)
+        return FAIL(ERR_CONFIG, "OpenSSL has no usable provider \"%s\"", name);
+    return OK;
+}
+
+struct err crypto_new(const char *provider, struct crypto **out)
+{
+    CLEANUP(crypto_free) struct crypto *c = calloc(1, sizeof *c);
+    if (c == NULL)
+        return FAIL(ERR_NO_MEMORY, "crypto");
+    TRY(load_provider(c, provider));
+    c->sha256 = EVP_MD_fetch(c->lib, "SHA256", NULL);
+    c->sha384 = EVP_MD_fetch(c->lib, "SHA384", NULL);
+    if (c->sha256 == NULL || c->sha384 == NULL)
+        return FAIL(ERR_CONFIG, "OpenSSL provider \"%s\" lacks SHA-256 or SHA-384", provider);
+    *out = c;
+    c = NULL;
+    return OK;
+}
+
+void crypto_free(struct crypto **c)
+{
+    if (*c == NULL)
+        return;
+    EVP_MD_free((*c)->sha256);
+    EVP_MD_free((*c)->sha384);
+    if ((*c)->provider != NULL)
+        OSSL_PROVIDER_unload((*c)->provider);
+    OSSL_LIB_CTX_free((*c)->lib);
+    free(*c);
+    *c = NULL;
+}
+
+static struct err digest(const EVP_MD *md, struct bytes in, uint8_t *out)
+{
+    return EVP_Digest(in.p, in.n, out, NULL, md, NULL) == 1 ? OK : FAIL(ERR_CRYPTO, "EVP_Digest of %zu bytes", in.n);
+}
+
+struct err crypto_sha256(const struct crypto *c, struct bytes in, uint8_t out[static SHA256_LEN])
+{
+    return digest(c->sha256, in, out);
+}
+
+struct err crypto_sha384(const struct crypto *c, struct bytes in, uint8_t out[static SHA384_LEN])
+{
+    return digest(c->sha384, in, out);
+}

@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * What the files of crypto/ share and nobody else sees: the OpenSSL handles behind the public types. */
+#ifndef CRYPTO_INTERNAL_H
+#define CRYPTO_INTERNAL_H
+
+#include "crypto/jwk.h"
+
+#include <openssl/evp.h>
+#include <openssl/provider.h>
+
+struct crypto {
+    OSSL_LIB_CTX *lib;
+    OSSL_PROVIDER *provider;
+    EVP_MD *sha256, *sha384;
+};
+
+enum jose_kty { JOSE_KTY_EC, JOSE_KTY_RSA, JOSE_KTY_OKP, JOSE_KTY_COUNT };
+
+/* "EC" and so on, as in the kty member. */
+const char *jose_kty_name(enum jose_kty kty);
+
+/* What an algorithm needs of its key. part is the length of one coordinate (EC) or of the whole public key (OKP). */
+struct jose_alg_info {
+    const char *name;
+    enum jose_kty kty;
+    const char *crv; /* NULL for RSA */
+    size_t part;
+};
+const struct jose_alg_info *jose_alg_info(enum jose_alg alg);
+
+/* [A-Za-z0-9._~-]{1,128}: a kid is a map key and a log value only, so nothing else is ever let in. */
+bool jose_kid_ok(struct str kid);
+
+enum { JWK_PUB_MAX = JWK_RSA_MAX_BITS / 8 };
+
+struct jwk {
+    enum jose_alg alg;
+    size_t kid_n, pub_n;
+    char kid[JWK_KID_MAX];
+    uint8_t thumbprint[SHA256_LEN];
+    /* EC: x then y. RSA: the modulus, whose first byte is not zero (the exponent is always 65537). OKP: x. */
+    uint8_t pub[JWK_PUB_MAX];
+    EVP_PKEY *pkey;
+};
+
+/* A key of these public bytes (as struct jwk holds them) under kid, or under its thumbprint when kid.p is NULL.
+ * ERR_INVALID_JWKS when they are no acceptable key of this algorithm. */
+struct err jwk_make(const struct crypto *c, enum jose_alg alg, struct bytes pub, struct str kid, struct jwk **out);
+
+/* ERR_INVALID_JWKS unless e is 65537, in the fewest bytes. */
+struct err jwk_check_exponent(struct bytes e);
+
+#endif

@@ -1,0 +1,229 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * /admin/v1/agents: the register of agents. Every change is one transaction with its leaf, and takes effect on the
+ * very next request of any broker. */
+#include "service/api/record.h"
+#include "service/api/view.h"
+
+#include "service/core/agent_rules.h"
+
+enum { DETAIL_MAX = 4096, JWKS_TEXT_MAX = 65536, RETRIES = 3 };
+
+struct agent_body {
+    struct str agent_id, description;
+    struct str_list allowed_scopes, workspaces, allowed_audiences;
+    const struct json *jwks;
+    struct json_int max_ttl;
+    struct json_bool active;
+};
+
+#define AGENT_FIELDS                                                                                                   \
+    {"description", BIND_STR, offsetof(struct agent_body, description), false, 0, DESCRIPTION_MAX, 0},                 \
+        {"allowed_scopes", BIND_STR_LIST, offsetof(struct agent_body, allowed_scopes), false, 0, 1024, 1024},          \
+        {"jwks", BIND_OBJECT, offsetof(struct agent_body, jwks), false, 0, 16, 0},                                     \
+        {"workspaces", BIND_STR_LIST, offsetof(struct agent_body, workspaces), false, 0, 1024, 1024},                  \
+        {"allowed_audiences", BIND_STR_LIST, offsetof(struct agent_body, allowed_audiences), false, 0, 1024, 1024},    \
+    {                                                                                                                  \
+        "max_ttl_seconds", BIND_INT, offsetof(struct agent_body, max_ttl), false, 1, TTL_MAX_S, 0                      \
+    }
+
+static const struct json_field create_fields[] = {
+    {"agent_id", BIND_STR, offsetof(struct agent_body, agent_id), true, 0, 1024, 0}, AGENT_FIELDS};
+
+static const struct json_field update_fields[] = {
+    AGENT_FIELDS, {"active", BIND_BOOL, offsetof(struct agent_body, active), false, 0, 0, 0}};
+
+/* Keeps the public members of the keys only, in our own spelling: what else a caller sent is never stored. */
+static struct err set_keys(const struct call *c, struct agent *agent, const struct json *jwks)
+{
+    struct jwks set = {.n = 0};
+    struct err e = jwks_parse(c->api->app->crypto, jwks, 1, AGENT_KEYS_MAX, true, &set);
+    if (err_is(&e))
+        return err_public(e.code)->status >= 500 ? e : err_as(e, ERR_INVALID_JWKS);
+    CLEANUP(jwks_free) struct jwks keys = set;
+    struct buf b = buf_in(c->arena, JWKS_TEXT_MAX);
+    struct json_writer w = json_writer(&b);
+    json_begin_object(&w, NULL);
+    json_begin_array(&w, "keys");
+    for (size_t i = 0; i < keys.n; i++)
+        jwk_write(keys.keys[i], &w, NULL);
+    json_end_array(&w);
+    json_end_object(&w);
+    agent->jwks = buf_view(&b);
+    return buf_status(&b);
+}
+
+/* Lays the members that were sent over the agent, and checks the whole. */
+static struct err apply(const struct call *c, const struct agent_body *b, struct agent *agent)
+{
+    if (b->description.p != NULL)
+        agent->description = b->description;
+    if (b->allowed_scopes.v != NULL)
+        agent->allowed_scopes = b->allowed_scopes;
+    if (b->workspaces.v != NULL)
+        agent->workspaces = b->workspaces;
+    if (b->allowed_audiences.v != NULL)
+        agent->allowed_audiences = b->allowed_audiences;
+    if (b->max_ttl.set)
+        agent->max_ttl_s = b->max_ttl.v;
+    if (b->active.set)
+        agent->active = b->active.v;
+    if (b->jwks != NULL)
+        TRY(set_keys(c, agent, b->jwks));
+    return agent_check(c->arena, agent);
+}
+
+/* What an auditor wants to know of an agent's state after the change: its ceiling is in the leaf's scope, the rest
+ * here; keys by the hash of the stored set. */
+static struct err describe(const struct call *c, const struct agent *a, struct str *out)
+{
+    uint8_t hash[SHA256_LEN];
+    TRY(crypto_sha256(c->api->app->crypto, str_bytes(a->jwks), hash));
+    struct buf b = buf_in(c->arena, DETAIL_MAX);
+    buf_printf(&b, "active=%s max_ttl_seconds=%lld jwks_sha256=", a->active ? "true" : "false",
+               (long long)a->max_ttl_s);
+    for (size_t i = 0; i < SHA256_LEN; i++)
+        buf_printf(&b, "%02x", hash[i]);
+    TRY(buf_status(&b));
+    *out = buf_view(&b);
+    return OK;
+}
+
+struct change {
+    struct call call;
+    struct api_key who;
+    struct recording recording;
+};
+
+/* The caller's role was checked by the router; here we need the name for the record. */
+static struct err change_begin(struct change *ch, struct api *api, const struct http_request *req)
+{
+    ch->call = call_of(api, req);
+    return api_require_role(api, req, ROLE_ADMIN, &ch->who);
+}
+
+static struct err change_record(struct change *ch, const char *op, const struct agent *a)
+{
+    struct leaf_fields f = {.kind = LEAF_ADMIN, .op = op, .actor = ch->who.name, .target = a->id, .exp = -1};
+    if (a->jwks.p != NULL) {
+        f.scope = a->allowed_scopes;
+        TRY(describe(&ch->call, a, &f.detail));
+    }
+    return record_begin(&ch->call, &f, &ch->recording);
+}
+
+static struct err reply_agent(const struct http_request *req, int status, const struct agent *a, struct http_reply *out)
+{
+    struct buf b = http_body(req);
+    struct json_writer w = json_writer(&b);
+    view_agent(&w, NULL, a);
+    return http_reply_json(status, &b, out);
+}
+
+struct err api_agent_create(struct api *api, const struct http_request *req, struct http_reply *out)
+{
+    struct agent_body body = {.jwks = NULL};
+    TRY(http_bind_json(req, create_fields, COUNT(create_fields), JSON_UNKNOWN_REFUSED, &body));
+    struct change ch;
+    TRY(change_begin(&ch, api, req));
+    struct agent a = {.description = STR(""), .max_ttl_s = TTL_MAX_S, .active = true, .version = 1};
+    TRY(agent_id_check(body.agent_id, &a.id));
+    if (body.jwks == NULL)
+        return FAIL(ERR_INVALID_JWKS, "field \"jwks\": is missing");
+    TRY(apply(&ch.call, &body, &a));
+    TRY(change_record(&ch, "agent.register", &a));
+    struct store s = call_store(&ch.call);
+    struct err stored = store_agent_insert(&s, &a, &ch.recording.batch, &a.created_us);
+    TRY(record_end(&ch.call, &ch.recording, stored, true));
+    a.updated_us = a.created_us;
+    return reply_agent(req, 201, &a, out);
+}
+
+struct err api_agent_list(struct api *api, const struct http_request *req, struct http_reply *out)
+{
+    static const char *const known[] = {"active", "cursor", "limit"};
+    TRY(http_query_only(req, known, COUNT(known)));
+    struct agent_filter f = {.limit = 0};
+    TRY(view_query_bool(req, "active", &f.by_active, &f.active));
+    TRY(view_query_page(req, &f.cursor, &f.limit));
+    struct call c = call_of(api, req);
+    struct store s = call_store(&c);
+    struct agent *agents = NULL;
+    size_t n = 0;
+    struct str next = {NULL, 0};
+    TRY(store_agent_list(&s, &f, &agents, &n, &next));
+    struct buf b = http_body(req);
+    struct json_writer w = json_writer(&b);
+    json_begin_object(&w, NULL);
+    json_begin_array(&w, "agents");
+    for (size_t i = 0; i < n; i++)
+        view_agent(&w, NULL, &agents[i]);
+    json_end_array(&w);
+    if (next.p != NULL)
+        json_put_str(&w, "next_cursor", next);
+    json_end_object(&w);
+    return http_reply_json(200, &b, out);
+}
+
+struct err api_agent_get(struct api *api, const struct http_request *req, struct http_reply *out)
+{
+    struct call c = call_of(api, req);
+    struct store s = call_store(&c);
+    struct agent a;
+    TRY(store_agent_get(&s, req->args[0], &a));
+    return reply_agent(req, 200, &a, out);
+}
+
+static bool is_empty(const struct agent_body *b)
+{
+    return b->description.p == NULL && b->allowed_scopes.v == NULL && b->workspaces.v == NULL &&
+           b->allowed_audiences.v == NULL && b->jwks == NULL && !b->max_ttl.set && !b->active.set;
+}
+
+/* Reads, changes and writes under the version that was read; ERR_CONFLICT when another change came between. */
+static struct err update_once(struct change *ch, const struct agent_body *body, struct str id, struct agent *out)
+{
+    struct store s = call_store(&ch->call);
+    struct agent a;
+    TRY(store_agent_get(&s, id, &a));
+    TRY(apply(&ch->call, body, &a));
+    TRY(change_record(ch, "agent.update", &a));
+    int64_t closed = 0;
+    struct err stored = store_agent_update(&s, &a, &ch->recording.batch, out, &closed);
+    return record_end(&ch->call, &ch->recording, stored, true);
+}
+
+struct err api_agent_update(struct api *api, const struct http_request *req, struct http_reply *out)
+{
+    struct agent_body body = {.jwks = NULL};
+    TRY(http_bind_json(req, update_fields, COUNT(update_fields), JSON_UNKNOWN_REFUSED, &body));
+    if (is_empty(&body))
+        return FAIL(ERR_INVALID_REQUEST, "the body names nothing to change");
+    struct change ch;
+    TRY(change_begin(&ch, api, req));
+    struct agent a;
+    struct err e = update_once(&ch, &body, req->args[0], &a);
+    for (int i = 1; i < RETRIES && e.code == ERR_CONFLICT; i++)
+        e = update_once(&ch, &body, req->args[0], &a);
+    TRY(e);
+    return reply_agent(req, 200, &a, out);
+}
+
+struct err api_agent_delete(struct api *api, const struct http_request *req, struct http_reply *out)
+{
+    struct change ch;
+    TRY(change_begin(&ch, api, req));
+    const struct agent a = {.id = req->args[0]};
+    TRY(change_record(&ch, "agent.delete", &a));
+    struct store s = call_store(&ch.call);
+    int64_t closed = 0;
+    struct err stored = store_agent_delete(&s, a.id, &ch.recording.batch, &closed);
+    TRY(record_end(&ch.call, &ch.recording, stored, true));
+    struct buf b = http_body(req);
+    struct json_writer w = json_writer(&b);
+    json_begin_object(&w, NULL);
+    json_put_str(&w, "agent_id", a.id);
+    json_put_int(&w, "sessions_closed", closed);
+    json_put_str(&w, "status", STR("deleted"));
+    json_end_object(&w);
+    return http_reply_json(200, &b, out);
+}

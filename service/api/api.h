@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * What endpoints work with. struct app is shared by all threads and read-only but for what guards itself; struct api is
+ * one worker's own: a database connection, a signer socket, an audit writer, a cache of agents. */
+#ifndef SERVICE_API_API_H
+#define SERVICE_API_API_H
+
+#include "base/clock.h"
+#include "base/metric.h"
+#include "hsm/client.h"
+#include "service/config.h"
+#include "service/core/bucket.h"
+#include "service/http/http.h"
+#include "service/store/store.h"
+
+enum metric_id {
+#define M(id, ...) id,
+#include "service/metrics.def"
+#undef M
+    M_COUNT
+};
+
+struct keyring; /* api/keyring.h: the published keys, as an immutable snapshot that is replaced whole */
+struct health;  /* api/health.h: what is known of database and HSM */
+
+struct app {
+    const struct config *config;
+    const struct crypto *crypto;
+    struct clock clock;
+    struct metrics *metrics;
+    struct buckets *agents; /* per agent, before any signature is checked */
+    struct keyring *keyring;
+    struct health *health;
+    struct hsm_connector hsm;
+    char instance[WRITER_ID_LEN + 1]; /* random, one per start */
+};
+
+struct agent_cache;
+struct recorder; /* api/record.h: the worker's audit writer, and the outcome that waits to be written */
+
+struct api {
+    const struct app *app;
+    struct db *db;
+    struct hsm_client *hsm;
+    struct agent_cache *cache;
+    struct recorder *recorder;
+};
+
+struct err api_new(const struct app *app, struct api **out);
+void api_free(struct api **api);
+
+/* Called by the worker when no request came for a while, and before it ends: writes outcomes that wait. */
+void api_idle(struct api *api, struct arena *arena);
+
+/* An endpoint. A returned error becomes the reply by http_reply_error; out is then ignored. */
+typedef struct err api_handler(struct api *api, const struct http_request *req, struct http_reply *out);
+/* An endpoint that answers from snapshots, on the HTTP thread: no I/O, no lock held for long. */
+typedef struct err api_inline_handler(const struct app *app, const struct http_request *req, struct http_reply *out);
+
+/* One line of the route table (service/server/routes.c). Exactly one of handler and inline_handler is set. */
+struct api_route {
+    enum http_method method;
+    const char *pattern; /* "/admin/v1/agents/{id}" */
+    unsigned
+        roles; /* mask of enum role that an API key must have; 0: the endpoint authenticates by itself, or is public */
+    api_handler *handler;
+    api_inline_handler *inline_handler;
+};
+
+/* Checks the API key of a request against a mask of roles. *who (may be NULL) is filled on success. */
+struct err api_require_role(struct api *api, const struct http_request *req, unsigned roles, struct api_key *who);
+
+/* Endpoints, by file. */
+api_handler api_agent_create, api_agent_list, api_agent_get, api_agent_update, api_agent_delete; /* agents.c */
+api_handler api_session_create, api_session_get, api_session_close, api_session_list;            /* sessions.c */
+api_inline_handler api_jwks, api_metadata, api_health_live, api_health_ready; /* wellknown.c, health.c */
+
+#endif

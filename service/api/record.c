@@ -1,0 +1,245 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "service/api/record.h"
+
+#include "base/log.h"
+#include "base/rand.h"
+#include "crypto/jws.h"
+#include "service/api/health.h"
+#include "service/api/keyring.h"
+#include "service/core/assertion.h"
+#include "service/core/token.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+/* An outcome until the next write carries it into the log. One is enough: nothing is signed without a write before
+ * it, and that write takes the waiting outcome along. */
+struct waiting {
+    bool set;
+    char corr_writer[WRITER_ID_LEN + 1];
+    int64_t corr_seq;
+    int64_t at_us;
+    const char *reason; /* "ok", or the name of the error */
+    const char *mech;
+    char jti[ID_TEXT], kid[JWK_KID_MAX + 1];
+    bool signed_ok;
+    struct hsm_mark mark;
+    uint8_t sig_sha256[SHA256_LEN];
+};
+
+struct recorder {
+    struct leaf_writer writer;
+    int64_t generation; /* of the connection that the writer belongs to; 0: none yet */
+    struct waiting waiting;
+};
+
+struct err recorder_new(struct recorder **out)
+{
+    *out = calloc(1, sizeof **out);
+    return *out != NULL ? OK : FAIL(ERR_NO_MEMORY, "recorder");
+}
+
+void recorder_free(struct recorder **r)
+{
+    free(*r);
+    *r = NULL;
+}
+
+struct call call_of(struct api *api, const struct http_request *req)
+{
+    return (struct call){.api = api, .arena = req->arena, .deadline_us = req->deadline_us, .req_id = req->request_id};
+}
+
+struct store call_store(const struct call *c)
+{
+    return (struct store){.db = c->api->db, .arena = c->arena, .deadline_us = c->deadline_us};
+}
+
+/* A chain belongs to one connection: when that is lost, it is not known whether its last insert took effect, so the
+ * next leaf opens a new chain instead of guessing a number. */
+static struct err writer_for_connection(const struct call *c, struct recorder *r)
+{
+    TRY(db_connect(c->api->db, c->deadline_us));
+    int64_t generation = db_generation(c->api->db);
+    if (generation == r->generation)
+        return OK;
+    struct leaf_writer fresh;
+    TRY(leaf_writer_init(&fresh));
+    struct store s = call_store(c);
+    TRY(store_writer_begin(&s, fresh.id, str_of(c->api->app->instance)));
+    r->writer = fresh;
+    r->generation = generation;
+    return OK;
+}
+
+static struct err outcome_leaf(const struct call *c, const struct waiting *w, struct leaf_writer *writer,
+                               struct leaf *out)
+{
+    struct str corr = arena_printf(c->arena, "%s:%lld", w->corr_writer, (long long)w->corr_seq);
+    if (corr.p == NULL)
+        return FAIL(ERR_NO_MEMORY, "outcome leaf");
+    struct leaf_fields f = {.kind = LEAF_OUTCOME,
+                            .at_us = w->at_us,
+                            .op = "sign",
+                            .mech = w->mech,
+                            .reason = w->reason,
+                            .kid = str_of(w->kid),
+                            .jti = str_of(w->jti),
+                            .corr = corr,
+                            .exp = -1};
+    if (w->signed_ok) {
+        f.mark = &w->mark;
+        f.sig_sha256 = w->sig_sha256;
+    }
+    TRY(leaf_make(c->api->app->crypto, writer, &f, c->arena, out));
+    out->corr_writer = str_of(w->corr_writer);
+    out->corr_seq = w->corr_seq;
+    return OK;
+}
+
+struct err record_begin(const struct call *c, const struct leaf_fields *effect, struct recording *out)
+{
+    struct recorder *r = c->api->recorder;
+    TRY(writer_for_connection(c, r));
+    *out = (struct recording){.batch = {.writer = r->writer.id}};
+    struct leaf_writer w = r->writer;
+    if (r->waiting.set) {
+        TRY(outcome_leaf(c, &r->waiting, &w, &out->always));
+        out->batch.n_always = 1;
+    }
+    out->after_always = w;
+    if (effect != NULL) {
+        struct leaf_fields f = *effect;
+        f.at_us = clock_now_us(&c->api->app->clock);
+        f.req_id = c->req_id;
+        TRY(leaf_make(c->api->app->crypto, &w, &f, c->arena, &out->effect));
+        out->batch.n_effect = 1;
+        if (f.in_sha256 != NULL)
+            memcpy(out->in_sha256, f.in_sha256, SHA256_LEN);
+    }
+    out->after_effect = w;
+    out->batch.always = &out->always;
+    out->batch.effect = &out->effect;
+    return OK;
+}
+
+struct err record_end(const struct call *c, struct recording *r, struct err stored, bool effect_in)
+{
+    struct recorder *rec = c->api->recorder;
+    health_report_error(c->api->app->health, &stored);
+    if (stored.code == ERR_CONFLICT && strstr(stored.detail, "audit_leaves") != NULL) {
+        /* An earlier write whose answer was lost did carry the waiting outcome: it is in the log, so let it go. */
+        LOG_ERR(LOG_WARN, "outcome was recorded already", &stored, LOG_STR("request_id", c->req_id));
+        rec->waiting.set = false;
+        rec->generation = 0;
+        return err_as(stored, ERR_DB_CONFLICT);
+    }
+    TRY(stored);
+    const struct err ok = OK;
+    health_report(c->api->app->health, PART_DATABASE, &ok);
+    rec->writer = effect_in ? r->after_effect : r->after_always;
+    rec->waiting.set = false;
+    r->durable = effect_in && r->batch.n_effect > 0;
+    return OK;
+}
+
+struct err record_append(const struct call *c, const struct leaf_fields *leaf)
+{
+    if (leaf == NULL && !c->api->recorder->waiting.set)
+        return OK;
+    struct recording r;
+    TRY(record_begin(c, leaf, &r));
+    struct store s = call_store(c);
+    return record_end(c, &r, store_leaves_append(&s, &r.batch), leaf != NULL);
+}
+
+static void keep_outcome(const struct call *c, const struct sign_order *o, const struct err *e,
+                         const struct hsm_signature *sig)
+{
+    struct waiting *w = &c->api->recorder->waiting;
+    *w = (struct waiting){.set = true,
+                          .corr_seq = o->intent->effect.seq,
+                          .at_us = clock_now_us(&c->api->app->clock),
+                          .reason = err_is(e) ? err_name(e->code) : "ok",
+                          .mech = jose_alg_name(jwk_alg(o->jwk)),
+                          .mark = sig->mark};
+    memcpy(w->corr_writer, o->intent->batch.writer, sizeof w->corr_writer);
+    (void)snprintf(w->jti, sizeof w->jti, "%.*s", STR_FMT(o->jti));
+    (void)snprintf(w->kid, sizeof w->kid, "%.*s", STR_FMT(jwk_kid(o->jwk)));
+    if (err_is(e))
+        return;
+    /* A hash that cannot be made leaves the outcome without one; the signature itself is on its way to the caller. */
+    struct err hashed = crypto_sha256(c->api->app->crypto, bytes_of(sig->v, sig->n), w->sig_sha256);
+    w->signed_ok = !err_is(&hashed);
+}
+
+static struct err sign_and_check(const struct call *c, const struct sign_order *o, struct hsm_signature *sig)
+{
+    const struct app *app = c->api->app;
+    struct bytes input = str_bytes(o->signing_input);
+    enum jose_alg alg = jwk_alg(o->jwk);
+    int64_t start = clock_mono_us();
+    struct err e = hsm_sign(c->api->hsm, o->key, alg, input, c->deadline_us, sig);
+    const char *mech = jose_alg_name(alg);
+    metric_add(app->metrics, M_HSM_OPS, 1, "sign", mech, err_is(&e) ? err_public(e.code)->code : "ok");
+    metric_observe_us(app->metrics, M_HSM_TIME, clock_mono_us() - start, "sign", mech, NULL);
+    TRY(e);
+    /* Attack K07: a wrong key in the slot, a flipped bit or a fault attack must not leave the house. */
+    return err_as(jws_check_signature(app->crypto, o->jwk, input, bytes_of(sig->v, sig->n)), ERR_HSM_REFUSED);
+}
+
+struct err record_sign(const struct call *c, const struct sign_order *o, struct bytes *signature)
+{
+    const struct app *app = c->api->app;
+    uint8_t hash[SHA256_LEN];
+    TRY(crypto_sha256(app->crypto, str_bytes(o->signing_input), hash));
+    if (!o->intent->durable || memcmp(hash, o->intent->in_sha256, SHA256_LEN) != 0)
+        return FAIL(ERR_INTERNAL, "refusing to sign what was not recorded");
+    struct hsm_signature sig = {.n = 0};
+    struct err e = sign_and_check(c, o, &sig);
+    keep_outcome(c, o, &e, &sig);
+    health_report_error(app->health, &e);
+    TRY(e);
+    const struct err ok = OK;
+    health_report(app->health, PART_HSM, &ok);
+    char kid[JWK_KID_MAX + 1];
+    (void)snprintf(kid, sizeof kid, "%.*s", STR_FMT(jwk_kid(o->jwk)));
+    metric_add(app->metrics, M_HSM_KEY_USES, 1, kid, NULL, NULL);
+    *signature = arena_bytes(c->arena, bytes_of(sig.v, sig.n));
+    return signature->p != NULL ? OK : FAIL(ERR_NO_MEMORY, "signature");
+}
+
+struct err record_selftest(const struct call *c, const char *op)
+{
+    const struct app *app = c->api->app;
+    CLEANUP(keyset_release) const struct keyset *keys = keyring_take(app->keyring);
+    if (keys->active == NULL)
+        return FAIL(ERR_NO_ACTIVE_KEY, "no active session key");
+    char jti[ID_TEXT];
+    TRY(rand_id("", jti));
+    struct bytes payload;
+    TRY(token_selftest_claims(c->arena, app->config->base_url, str_of(jti), clock_now_s(&app->clock), &payload));
+    struct str input;
+    TRY(jws_signing_input(c->arena, jwk_alg(keys->active), jwk_kid(keys->active), STR(SELFTEST_TYP), payload, &input));
+    uint8_t hash[SHA256_LEN];
+    TRY(crypto_sha256(app->crypto, str_bytes(input), hash));
+    const struct leaf_fields f = {.kind = LEAF_INTENT,
+                                  .op = op,
+                                  .kid = jwk_kid(keys->active),
+                                  .mech = jose_alg_name(jwk_alg(keys->active)),
+                                  .in_sha256 = hash,
+                                  .jti = str_of(jti),
+                                  .actor = STR("self"),
+                                  .exp = -1};
+    struct recording r;
+    TRY(record_begin(c, &f, &r));
+    struct store s = call_store(c);
+    TRY(record_end(c, &r, store_leaves_append(&s, &r.batch), true));
+    const struct sign_order o = {
+        .intent = &r, .key = &keys->active_id, .jwk = keys->active, .jti = str_of(jti), .signing_input = input};
+    struct bytes signature;
+    struct err e = record_sign(c, &o, &signature);
+    struct err appended = record_append(c, NULL);
+    TRY(e);
+    return appended;
+}

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Recorded before signed. The only way from the broker to a signature leads through here: a recording gathers the
+ * audit leaves of one database statement; only one whose intent leaf is durable can be turned into a signature.
+ * One recorder belongs to one worker and is the writer of one chain of leaves. */
+#ifndef SERVICE_API_RECORD_H
+#define SERVICE_API_RECORD_H
+
+#include "service/api/api.h"
+
+struct recorder;
+struct err recorder_new(struct recorder **out);
+void recorder_free(struct recorder **r);
+
+/* What surrounds a unit of work, whether it came by HTTP or from the background. */
+struct call {
+    struct api *api;
+    struct arena *arena;
+    int64_t deadline_us; /* monotonic */
+    struct str req_id;   /* p == NULL: none */
+};
+struct call call_of(struct api *api, const struct http_request *req);
+struct store call_store(const struct call *c);
+
+struct recording {
+    struct leaf_batch batch; /* give it to the one store call that makes the effect */
+    struct leaf always, effect;
+    struct leaf_writer after_always, after_effect;
+    uint8_t in_sha256[SHA256_LEN];
+    bool durable; /* the effect leaf is committed */
+};
+
+/* Makes the leaves: the outcome that was waiting, and `effect` (NULL: none). Connects, and starts a new writer on a
+ * new connection. op's time and request id are filled in here. */
+struct err record_begin(const struct call *c, const struct leaf_fields *effect, struct recording *out);
+
+/* Tells how the store call went: OK with the effect in, OK without, or failed (then the numbers are used again).
+ * Returns the error to give to the caller. */
+struct err record_end(const struct call *c, struct recording *r, struct err stored, bool effect_in);
+
+/* Leaves alone: a refusal, a boot, a heartbeat; or, with NULL, the outcome that waits, if any. */
+struct err record_append(const struct call *c, const struct leaf_fields *leaf);
+
+/* Signs exactly what a durable intent recorded; checks the signature with the public key before anyone sees it. The
+ * outcome is kept for the next write. */
+struct sign_order {
+    const struct recording *intent;
+    const struct hsm_key_id *key;
+    const struct jwk *jwk;
+    struct str jti;
+    struct str signing_input;
+};
+struct err record_sign(const struct call *c, const struct sign_order *o, struct bytes *signature);
+
+/* A trial signature by the active key under its own intent and outcome: the real health check. op names the occasion.
+ */
+struct err record_selftest(const struct call *c, const char *op);
+
+#endif

@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "service/api/view.h"
+
+#include "base/clock.h"
+#include "service/core/policy.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+enum { LIMIT_DEFAULT = 50, LIMIT_MAX = 500 };
+
+static void put_time(struct json_writer *w, const char *name, int64_t us)
+{
+    char text[CLOCK_TEXT];
+    json_put_str(w, name, clock_rfc3339(us, text));
+}
+
+void view_session_members(struct json_writer *w, const struct session *s, int64_t now_us)
+{
+    if (s->acting_for.p != NULL)
+        json_put_str(w, "acting_for", s->acting_for);
+    json_put_bool(w, "active", session_is_active(s, now_us));
+    json_put_str(w, "agent_id", s->agent_id);
+    json_put_str(w, "audience", s->audience);
+    json_put_int(w, "clearance_level", s->clearance_level);
+    if (s->closed_us != 0)
+        put_time(w, "closed_at", s->closed_us);
+    put_time(w, "created_at", s->created_us);
+    put_time(w, "expires_at", s->expires_us);
+    json_put_bool(w, "obo", s->obo);
+    json_put_list(w, "scopes_granted", s->scopes);
+    json_put_str(w, "session_id", s->id);
+    if (s->tenant_id.p != NULL)
+        json_put_str(w, "tenant_id", s->tenant_id);
+}
+
+void view_agent(struct json_writer *w, const char *name, const struct agent *a)
+{
+    json_begin_object(w, name);
+    json_put_bool(w, "active", a->active);
+    json_put_str(w, "agent_id", a->id);
+    json_put_list(w, "allowed_audiences", a->allowed_audiences);
+    json_put_list(w, "allowed_scopes", a->allowed_scopes);
+    put_time(w, "created_at", a->created_us);
+    json_put_str(w, "description", a->description);
+    json_put_raw(w, "jwks", a->jwks);
+    json_put_int(w, "max_ttl_seconds", a->max_ttl_s);
+    put_time(w, "updated_at", a->updated_us);
+    json_put_list(w, "workspaces", a->workspaces);
+    json_end_object(w);
+}
+
+struct err view_query_bool(const struct http_request *req, const char *name, bool *given, bool *value)
+{
+    struct str v = {NULL, 0};
+    TRY(http_query(req, name, &v));
+    *given = v.p != NULL;
+    *value = v.p != NULL && str_is(v, "true");
+    if (v.p != NULL && !*value && !str_is(v, "false"))
+        return FAIL(ERR_INVALID_REQUEST, "query parameter \"%s\": must be true or false", name);
+    return OK;
+}
+
+struct err view_query_time(const struct http_request *req, const char *name, int64_t *us)
+{
+    struct str v = {NULL, 0};
+    TRY(http_query(req, name, &v));
+    *us = 0;
+    if (v.p == NULL)
+        return OK;
+    /* A copy with a NUL behind it, which strptime needs. */
+    v = arena_str(req->arena, v);
+    if (v.p == NULL)
+        return FAIL(ERR_NO_MEMORY, "%s", name);
+    struct tm tm = {0};
+    const char *rest = strptime(v.p, "%Y-%m-%dT%H:%M:%S", &tm);
+    if (rest != NULL && *rest == '.') {
+        do
+            rest++;
+        while (*rest >= '0' && *rest <= '9');
+    }
+    /* timegm moves what is no date, such as February 31, to the next month. */
+    struct tm moved = tm;
+    int64_t seconds = (int64_t)timegm(&moved);
+    if (rest == NULL || *rest != 'Z' || rest + 1 != v.p + v.n || moved.tm_mday != tm.tm_mday)
+        return FAIL(ERR_INVALID_REQUEST, "query parameter \"%s\": must be a time such as 2026-01-02T03:04:05Z", name);
+    *us = seconds * 1000000;
+    return OK;
+}
+
+struct err view_query_page(const struct http_request *req, struct str *cursor, size_t *limit)
+{
+    TRY(http_query(req, "cursor", cursor));
+    struct str v = {NULL, 0};
+    TRY(http_query(req, "limit", &v));
+    *limit = LIMIT_DEFAULT;
+    if (v.p == NULL)
+        return OK;
+    size_t n = 0;
+    for (size_t i = 0; i < v.n && n <= LIMIT_MAX; i++)
+        n = v.p[i] >= '0' && v.p[i] <= '9' ? n * 10 + (size_t)(v.p[i] - '0') : LIMIT_MAX + 1;
+    if (n < 1 || n > LIMIT_MAX)
+        return FAIL(ERR_INVALID_REQUEST, "query parameter \"limit\": must be from 1 to %d", LIMIT_MAX);
+    *limit = n;
+    return OK;
+}
