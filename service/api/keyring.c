@@ -117,7 +117,8 @@ struct err keyring_load(struct keyring *k, const struct crypto *c, const struct 
 {
     CLEANUP(keyset_drop_auto) struct keyset *s = NULL;
     TRY(keyset_new(&s));
-    s->published.keys = arena_array(s->arena, n, sizeof *s->published.keys);
+    s->published.keys =
+        arena_array(s->arena, n, sizeof(struct jwk *)); /* NOLINT(bugprone-sizeof-expression): pointers */
     if (s->published.keys == NULL)
         return FAIL(ERR_NO_MEMORY, "%zu keys", n);
     for (size_t i = 0; i < n; i++) {

@@ -73,8 +73,10 @@ struct err store_agent_list(const struct store *s, const struct agent_filter *f,
     for (size_t i = 0; i < *n; i++)
         TRY(agent_row(s, r, i, &(*out)[i]));
     *next = (struct str){NULL, 0};
-    const struct agent *last = *n > 0 ? &(*out)[*n - 1] : NULL;
-    return db_count(r) > limit ? page_cursor(s->arena, last->created_us, last->id, next) : OK;
+    if (db_count(r) <= limit)
+        return OK;
+    const struct agent *last = &(*out)[limit - 1];
+    return page_cursor(s->arena, last->created_us, last->id, next);
 }
 
 /* An update and its leaves are one statement, but it may only begin when no session can slip past it. Issuers hold

@@ -147,14 +147,12 @@ static struct err collect(PGconn *conn, int64_t deadline_us, const char *what, P
             if (PQconsumeInput(conn) == 0)
                 return lost(what);
         }
-        CLEANUP(result_clear) PGresult *r = PQgetResult(conn);
+        PGresult *r = PQgetResult(conn);
         if (r == NULL)
             return *out != NULL ? OK : lost(what);
-        if (*out != NULL && PQresultStatus(*out) == PGRES_FATAL_ERROR)
-            continue;
-        PGresult *before = *out;
-        *out = r;
-        r = before;
+        bool keep = *out != NULL && PQresultStatus(*out) == PGRES_FATAL_ERROR;
+        PQclear(keep ? r : *out);
+        *out = keep ? *out : r;
     }
 }
 

@@ -65,7 +65,7 @@ static struct err fixed(const struct db_rows *r, size_t row, int col, Oid type, 
 
 struct err db_get_text(const struct db_rows *r, size_t row, int col, struct arena *a, struct str *out)
 {
-    struct bytes b;
+    struct bytes b = {NULL, 0};
     TRY(cell(r, row, col, OID_TEXT, &b));
     *out = b.p != NULL ? arena_str(a, bytes_str(b)) : (struct str){NULL, 0};
     return b.p == NULL || out->p != NULL ? OK : FAIL(ERR_NO_MEMORY, "a text of %zu bytes", b.n);
@@ -73,7 +73,7 @@ struct err db_get_text(const struct db_rows *r, size_t row, int col, struct aren
 
 struct err db_get_bytes(const struct db_rows *r, size_t row, int col, struct arena *a, struct bytes *out)
 {
-    struct bytes b;
+    struct bytes b = {NULL, 0};
     TRY(cell(r, row, col, OID_BYTEA, &b));
     *out = b.p != NULL ? arena_bytes(a, b) : b;
     return b.p == NULL || out->p != NULL ? OK : FAIL(ERR_NO_MEMORY, "%zu bytes", b.n);
@@ -81,7 +81,7 @@ struct err db_get_bytes(const struct db_rows *r, size_t row, int col, struct are
 
 struct err db_get_int(const struct db_rows *r, size_t row, int col, int64_t *out)
 {
-    struct bytes b;
+    struct bytes b = {NULL, 0};
     TRY(fixed(r, row, col, OID_INT8, 8, &b));
     *out = b.p != NULL ? get64(b.p) : 0;
     return OK;
@@ -89,7 +89,7 @@ struct err db_get_int(const struct db_rows *r, size_t row, int col, int64_t *out
 
 struct err db_get_bool(const struct db_rows *r, size_t row, int col, bool *out)
 {
-    struct bytes b;
+    struct bytes b = {NULL, 0};
     TRY(fixed(r, row, col, OID_BOOL, 1, &b));
     *out = b.p != NULL && b.p[0] != 0;
     return OK;
@@ -97,7 +97,7 @@ struct err db_get_bool(const struct db_rows *r, size_t row, int col, bool *out)
 
 struct err db_get_time(const struct db_rows *r, size_t row, int col, int64_t *us)
 {
-    struct bytes b;
+    struct bytes b = {NULL, 0};
     TRY(fixed(r, row, col, OID_TIMESTAMPTZ, 8, &b));
     *us = 0;
     /* "infinity" is the largest value there; nothing of ours writes it. */
@@ -136,7 +136,7 @@ static struct err take_element(struct bytes *b, struct arena *a, struct str *out
 /* array_send: dimensions, a flag, the element type, then size and lower bound of each dimension, then elements. */
 struct err db_get_texts(const struct db_rows *r, size_t row, int col, struct arena *a, struct str_list *out)
 {
-    struct bytes b;
+    struct bytes b = {NULL, 0};
     TRY(cell(r, row, col, OID_TEXT_ARRAY, &b));
     *out = (struct str_list){arena_alloc(a, 0), 0};
     if (b.p == NULL)

@@ -41,21 +41,23 @@ static bool is_list(const struct dsn *d, const char *key)
 
 struct err dsn_parse(struct str text, struct dsn **out)
 {
-    CLEANUP(dsn_free) struct dsn *d = calloc(1, sizeof *d);
-    char *copy = d != NULL ? strndup(text.p != NULL ? text.p : "", text.n) : NULL;
+    char *copy = strndup(text.p != NULL ? text.p : "", text.n);
     if (copy == NULL)
         return FAIL(ERR_NO_MEMORY, "connection string");
-    char *why = NULL;
-    d->options = PQconninfoParse(copy, &why);
-    PQfreemem(why);
+    PQconninfoOption *options = PQconninfoParse(copy, NULL);
     explicit_bzero(copy, strlen(copy));
     free(copy);
-    if (d->options == NULL)
+    if (options == NULL)
         return FAIL(ERR_CONFIG,
                     "the database's connection string is malformed (form: postgresql://user@host/database)");
+    struct dsn *d = calloc(1, sizeof *d);
+    if (d == NULL) {
+        PQconninfoFree(options);
+        return FAIL(ERR_NO_MEMORY, "connection string");
+    }
+    d->options = options;
     d->several_hosts = is_list(d, "host") || is_list(d, "hostaddr");
     *out = d;
-    d = NULL;
     return OK;
 }
 
@@ -63,7 +65,7 @@ void dsn_free(struct dsn **d)
 {
     if (*d == NULL)
         return;
-    char *password = (*d)->options != NULL ? value_of(*d, "password") : NULL;
+    char *password = value_of(*d, "password");
     if (password != NULL)
         explicit_bzero(password, strlen(password));
     PQconninfoFree((*d)->options);

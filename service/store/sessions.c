@@ -124,8 +124,10 @@ struct err store_session_list(const struct store *s, const struct session_filter
     for (size_t i = 0; i < *n; i++)
         TRY(session_row(s, r, i, &(*out)[i]));
     *next = (struct str){NULL, 0};
-    const struct session *last = *n > 0 ? &(*out)[*n - 1] : NULL;
-    return db_count(r) > limit ? page_cursor(s->arena, last->created_us, last->id, next) : OK;
+    if (db_count(r) <= limit)
+        return OK;
+    const struct session *last = &(*out)[limit - 1];
+    return page_cursor(s->arena, last->created_us, last->id, next);
 }
 
 struct err store_replay_consume(const struct store *s, struct str agent_id, const uint8_t jti_sha256[static SHA256_LEN],

@@ -121,8 +121,8 @@ static void *sign(void *arg)
 
 int main(int argc, char **argv)
 {
-    int threads = argc == 6 ? atoi(argv[4]) : 0;
-    int seconds = argc == 6 ? atoi(argv[5]) : 0;
+    long threads = argc == 6 ? strtol(argv[4], NULL, 10) : 0;
+    long seconds = argc == 6 ? strtol(argv[5], NULL, 10) : 0;
     if (threads < 1 || threads > THREADS_MAX || seconds < 1 || seconds > 600) {
         (void)fprintf(stderr, "usage: bench-csign MODULE TOKEN-LABEL PIN-FILE THREADS SECONDS\n");
         return 2;
@@ -143,7 +143,7 @@ int main(int argc, char **argv)
     atomic_store(&b.stop, true);
     for (int i = 0; i < threads; i++)
         (void)pthread_join(t[i], NULL);
-    (void)printf("%.1f\n", (double)atomic_load(&b.signatures) / seconds);
+    (void)printf("%.1f\n", (double)atomic_load(&b.signatures) / (double)seconds);
     check(b.f->C_Finalize(NULL), "C_Finalize");
     return 0;
 }

@@ -2,14 +2,18 @@
 """What `nexus` sends to a broker, and what it makes of answers that a good broker never gives. The broker here is a
 few lines of Python, so every byte of both directions is the test's."""
 
+import datetime
+import ipaddress
 import json
 import os
+import ssl
 import stat
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
-from cryptography.hazmat.primitives import serialization
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
 from joserfc import jwt as joserfc_jwt
 
 from cliprogram import REFUSED, UNAVAILABLE, USAGE, fails, nexus, ok, private_file
@@ -359,3 +363,39 @@ def test_a_broker_that_is_not_there(env):
 def test_proxies_do_not_see_what_stays_on_this_machine(fake, env):
     fake.says("GET /admin/v1/agents", {"agents": []})
     ok("agents", "list", env={**env, "http_proxy": "http://127.0.0.1:1", "ALL_PROXY": "http://127.0.0.1:1"})
+
+
+@pytest.fixture
+def tls(fake, tmp_path):
+    """Puts TLS in front of the fake broker; returns the certificate's file."""
+    key = Key("ES256").private
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "a CA of one's own")])
+    begin = datetime.datetime.now(datetime.timezone.utc) - datetime.timedelta(hours=1)
+    address = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
+    certificate = (
+        x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key()).serial_number(1)
+        .not_valid_before(begin).not_valid_after(begin + datetime.timedelta(days=1))
+        .add_extension(address, critical=False).add_extension(x509.BasicConstraints(True, None), critical=True)
+        .sign(key, hashes.SHA256())
+    )  # fmt: skip
+    file = tmp_path / "ca.pem"
+    file.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    plain = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(file, private_file(tmp_path / "tls.key", plain))
+    fake.server.socket = context.wrap_socket(fake.server.socket, server_side=True)
+    fake.server.handle_error = lambda *_: None
+    return file
+
+
+def test_tls_is_verified(fake, env, tls):
+    fake.says("GET /admin/v1/agents", {"agents": []})
+    port = fake.server.server_port
+    words = ["agents", "list", "--url", f"https://127.0.0.1:{port}"]
+    fails(UNAVAILABLE, *words, env=env, says="--ca-file")
+    assert fake.requests == []
+    ok(*words, "--ca-file", tls, env=env)
+    ok(*words, env={**env, "NEXUS_CA_FILE": str(tls)})
+    # The certificate is for another name.
+    fails(UNAVAILABLE, "agents", "list", "--url", f"https://localhost:{port}", "--ca-file", tls, env=env)
+    assert len(fake.requests) == 2

@@ -195,7 +195,7 @@ static pid_t find_signer(void)
     assert_non_null(proc);
     for (struct dirent *d = readdir(proc); d != NULL && found == 0; d = readdir(proc)) {
         if (d->d_name[0] >= '1' && d->d_name[0] <= '9' && is_our_signer(d->d_name))
-            found = (pid_t)atoi(d->d_name);
+            found = (pid_t)strtol(d->d_name, NULL, 10);
     }
     (void)closedir(proc);
     return found;
