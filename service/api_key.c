@@ -18,6 +18,14 @@ struct key_options {
     int64_t days;
 };
 
+/* -1 for what is not a whole number. */
+static int64_t parse_days(const char *text)
+{
+    char *end = NULL;
+    long long days = strtoll(text, &end, 10);
+    return end != text && *end == '\0' ? days : -1;
+}
+
 static struct err parse_options(struct command_line *line, struct key_options *o)
 {
     static const struct option options[] = {{"name", required_argument, NULL, 'n'},
@@ -32,7 +40,7 @@ static struct err parse_options(struct command_line *line, struct key_options *o
         else if (c == 'r')
             o->role = str_of(optarg);
         else if (c == 'd')
-            o->days = strtoll(optarg, NULL, 10);
+            o->days = parse_days(optarg);
         else
             line->usage = true;
     }

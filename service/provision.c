@@ -60,11 +60,13 @@ static struct err evidence_json(struct arena *a, const struct hsm_evidence *e, s
 }
 
 /* The intent to generate, durable before the token is asked. */
-static struct err record_generate(const struct call *c, struct str key_id, struct str what)
+static struct err record_generate(const struct call *c, struct str key_id, struct str what, struct recording *intent)
 {
     const struct leaf_fields f = {
         .kind = LEAF_INTENT, .op = "generate", .key_id = key_id, .actor = STR("operator"), .detail = what, .exp = -1};
-    return record_append(c, &f);
+    TRY(record_begin(c, &f, intent));
+    struct store s = call_store(c);
+    return record_end(c, intent, store_leaves_append(&s, &intent->batch), true);
 }
 
 static struct err record_key(const struct call *c, const struct ring_key *row, const struct hsm_key *key,
@@ -94,9 +96,12 @@ static struct err make_key(struct workbench *w, enum hsm_purpose purpose, enum h
     TRY(rand_bytes(row.id.v, sizeof row.id.v));
     char hex[2 * HSM_KEY_ID_LEN + 1];
     hex_encode(row.id.v, sizeof row.id.v, hex);
-    TRY(record_generate(&c, str_of(hex), str_of(hsm_key_type_name(type))));
+    struct recording intent;
+    TRY(record_generate(&c, str_of(hex), str_of(hsm_key_type_name(type)), &intent));
     struct hsm_key key;
-    TRY(hsm_generate(w->api->hsm, &row.id, purpose, type, w->arena, c.deadline_us, &key));
+    struct err made = hsm_generate(w->api->hsm, &row.id, purpose, type, w->arena, c.deadline_us, &key);
+    TRY(record_outcome(&c, &intent, "generate", &made));
+    TRY(made);
     if (type != HSM_AES_256)
         TRY(public_jwk(w, &key, alg, &row));
     row.created_us = row.activated_us = clock_now_us(&w->runtime.app.clock);

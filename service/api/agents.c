@@ -200,7 +200,9 @@ struct err api_agent_update(struct api *api, const struct http_request *req, str
         return FAIL(ERR_INVALID_REQUEST, "the body names nothing to change");
     struct change ch;
     TRY(change_begin(&ch, api, req));
-    struct agent a;
+    /* What is wrong by itself is refused whether the agent exists or not. */
+    struct agent a = {.description = STR(""), .max_ttl_s = TTL_MAX_S};
+    TRY(apply(&ch.call, &body, &a));
     struct err e = update_once(&ch, &body, req->args[0], &a);
     for (int i = 1; i < RETRIES && e.code == ERR_CONFLICT; i++)
         e = update_once(&ch, &body, req->args[0], &a);

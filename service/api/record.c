@@ -153,6 +153,22 @@ struct err record_append(const struct call *c, const struct leaf_fields *leaf)
     return record_end(c, &r, store_leaves_append(&s, &r.batch), leaf != NULL);
 }
 
+struct err record_outcome(const struct call *c, const struct recording *intent, const char *op, const struct err *how)
+{
+    struct str corr = arena_printf(c->arena, "%s:%lld", intent->batch.writer, (long long)intent->effect.seq);
+    struct str writer = arena_str(c->arena, str_of(intent->batch.writer));
+    if (corr.p == NULL || writer.p == NULL)
+        return FAIL(ERR_NO_MEMORY, "outcome leaf");
+    const struct leaf_fields f = {
+        .kind = LEAF_OUTCOME, .op = op, .reason = err_is(how) ? err_name(how->code) : "ok", .corr = corr, .exp = -1};
+    struct recording r;
+    TRY(record_begin(c, &f, &r));
+    r.effect.corr_writer = writer;
+    r.effect.corr_seq = intent->effect.seq;
+    struct store s = call_store(c);
+    return record_end(c, &r, store_leaves_append(&s, &r.batch), true);
+}
+
 static void keep_outcome(const struct call *c, const struct sign_order *o, const struct err *e,
                          const struct hsm_signature *sig)
 {

@@ -40,6 +40,9 @@ struct err record_end(const struct call *c, struct recording *r, struct err stor
 /* Leaves alone: a refusal, a boot, a heartbeat; or, with NULL, the outcome that waits, if any. */
 struct err record_append(const struct call *c, const struct leaf_fields *leaf);
 
+/* The outcome of a recorded operation that is not a signature (a generation): a leaf that names its intent. */
+struct err record_outcome(const struct call *c, const struct recording *intent, const char *op, const struct err *how);
+
 /* Signs exactly what a durable intent recorded; checks the signature with the public key before anyone sees it. The
  * outcome is kept for the next write. */
 struct sign_order {

@@ -250,7 +250,9 @@ static struct err view_by_key(const struct call *c, const struct http_request *r
                               struct str session_id, struct viewer *v)
 {
     struct api_key who;
-    TRY(api_require_role(c->api, req, roles, &who));
+    struct err e = api_require_role(c->api, req, roles, &who);
+    /* Here a key is one credential among others: one that is not in force is answered like a dead token. */
+    TRY(e.code == ERR_INVALID_API_KEY ? err_as(e, ERR_INVALID_TOKEN) : e);
     v->actor = arena_printf(c->arena, "key:%.*s", STR_FMT(who.name));
     struct store s = call_store(c);
     return store_session_get(&s, session_id, &v->session);

@@ -102,7 +102,7 @@ def test_empty_ceiling_is_accepted_and_grants_nothing(broker, agent):
     is_error(a.open(scopes=["acme:read"]), 403, "scope_not_allowed")
 
 
-@pytest.mark.parametrize("ttl", [0, -1, 2**31, 2**60])
+@pytest.mark.parametrize("ttl", [0, -1, 2**31, 2**53 - 1])
 def test_max_ttl_seconds_refused(broker, ttl):
     reply = post(broker, max_ttl_seconds=ttl)
     assert reply.status_code == 400 and "max_ttl_seconds" in reply.json()["message"]

@@ -5,6 +5,7 @@ import json
 import secrets
 
 import pytest
+import requests
 
 from lib.keys import ASSERTION_TYPE, Key
 
@@ -142,7 +143,11 @@ def test_body_over_the_limit(broker, endpoint):
         data = b'{"description":"' + b"x" * (size - 18) + b'"}'
         assert len(data) == size
         is_refused(send(broker, endpoint, data), statuses=(413,))
-        is_refused(send(broker, endpoint, iter([data])), statuses=(413,))
+        # In chunks nobody knows how much is to come: past twice the limit the connection is cut without an answer.
+        try:
+            is_refused(send(broker, endpoint, iter([data])), statuses=(413,))
+        except requests.ConnectionError:
+            assert size > 2 * 65536
     assert rows(broker) == before
 
 

@@ -135,6 +135,7 @@ def test_many_query_parameters(broker_factory):
 def test_connections_of_one_address_are_capped(broker_factory):
     cap = 20
     b = broker_factory(env={"NEXUS_MAX_CONNECTIONS_PER_ADDRESS": str(cap)})
+    b.wait_unconnected()
     held = []
     try:
         served = 0
@@ -170,6 +171,7 @@ def wait_until_served(b):
 def test_connections_in_all_are_capped_and_the_next_one_waits(broker_factory):
     cap = 10
     b = broker_factory(env={"NEXUS_MAX_CONNECTIONS": str(cap)})
+    b.wait_unconnected()
     held = [Raw(b) for _ in range(cap)]
     for c in held:
         c.send(get())

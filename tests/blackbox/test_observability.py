@@ -21,11 +21,11 @@ METRICS = {
 
 
 def test_well_formed_request_id_is_kept(broker):
-    for sent in ("abc", "A.b_c-1", secrets.token_hex(16), "x" * 64):
+    for sent in ("abcdefgh", "A.b_c-1.2", secrets.token_hex(16), "x" * 64):
         assert broker.call("GET", "/health", headers={"X-Request-Id": sent}).headers["X-Request-Id"] == sent
 
 
-@pytest.mark.parametrize("sent", ["a b", "x" * 2000, "ä".encode(), 'a"b', "a,b\\", "\t", "<script>"])
+@pytest.mark.parametrize("sent", ["a b", "x" * 2000, "ä".encode(), 'a"b', "a,b\\", "short", "<script>"])
 def test_ill_formed_request_id_is_replaced(broker, sent):
     reply = broker.call("GET", "/health", headers={"X-Request-Id": sent})
     assert reply.status_code in (200, 400, 431)

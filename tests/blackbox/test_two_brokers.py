@@ -138,6 +138,7 @@ def test_replay_is_refused_after_a_restart(broker, broker_factory, agent):
     assertion = a.assertion(claims={"exp": a.claims()["iat"] + 250})
     first = broker_factory()
     assert a.open(assertion=assertion, broker=first).status_code == 201
+    broker.settle()  # an outcome that dies with its broker would be settled minutes later only
     first.kill()
     is_error(a.open(assertion=assertion), 401, "invalid_client")
     is_error(a.open(assertion=assertion, broker=broker_factory()), 401, "invalid_client")

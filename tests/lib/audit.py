@@ -99,7 +99,9 @@ def check(leaves):
 
 
 def outcomes_ok(leaves):
-    return sum(1 for leaf in leaves if leaf.kind == "outcome" and leaf.body["reason"] == "ok")
+    """Outcomes of signatures that were made."""
+    made = ("outcome", "sign", "ok")
+    return sum(1 for leaf in leaves if (leaf.kind, leaf.body["op"], leaf.body.get("reason")) == made)
 
 
 def intent_of(leaves, jti):

@@ -46,6 +46,10 @@ class Broker:
             self._local.session.trust_env = False
         return self._local.session
 
+    def wait_unconnected(self):
+        """Until the broker counts no open connection."""
+        until(lambda: self.metric("nexus_http_connections") == 0, 10, "the broker has no open connection")
+
     def call(self, method, path, key=None, bearer=None, headers=None, timeout=30, **more):
         """key goes into X-API-Key, bearer into Authorization; the rest is for requests."""
         headers = dict(headers or {})
@@ -70,7 +74,8 @@ class Broker:
 
     def is_ready(self):
         try:
-            return self.call("GET", "/ready", timeout=5).status_code == 200
+            # Not kept alive: tests of connection caps start from none.
+            return self.call("GET", "/ready", timeout=5, headers={"Connection": "close"}).status_code == 200
         except requests.RequestException:
             return False
 
