@@ -19,7 +19,7 @@ static bool buf_grow(struct buf *b, size_t n)
     if (n <= b->cap - b->n)
         return true;
     if (n > b->max - b->n) {
-        b->failed = true;
+        b->failed = b->too_large = true;
         return false;
     }
     size_t want = b->cap < BUF_FIRST ? BUF_FIRST : b->cap * 2;
@@ -93,9 +93,9 @@ struct err buf_status(const struct buf *b)
 {
     if (!b->failed)
         return OK;
-    if (arena_max(b->arena) - arena_used(b->arena) < b->max - b->n)
-        return FAIL(ERR_NO_MEMORY, "arena full at %zu bytes", arena_used(b->arena));
-    return FAIL(ERR_TOO_LARGE, "more than %zu bytes", b->max);
+    if (b->too_large)
+        return FAIL(ERR_TOO_LARGE, "more than %zu bytes", b->max);
+    return FAIL(ERR_NO_MEMORY, "arena full at %zu bytes", arena_used(b->arena));
 }
 
 struct str buf_view(const struct buf *b)

@@ -10,7 +10,7 @@ struct buf {
     struct arena *arena;
     char *p;
     size_t n, cap, max;
-    bool failed;
+    bool failed, too_large; /* too_large: failed by max, not by the arena */
 };
 
 /* An empty buffer of at most max bytes, which come from the arena as needed. */

@@ -45,6 +45,11 @@ struct err err_as(struct err e, enum err_code code)
     return e;
 }
 
+struct err err_refused_as(struct err e, enum err_code code)
+{
+    return err_public(e.code)->status >= 500 ? e : err_as(e, code);
+}
+
 const struct err_public *err_public(enum err_code code)
 {
     if ((unsigned)code >= ERR_CODE_COUNT)

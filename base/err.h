@@ -61,6 +61,9 @@ static inline bool err_is(const struct err *e)
 /* The same error under another code (a check's reason becomes what the caller may know); detail and place are kept. */
 struct err err_as(struct err e, enum err_code code);
 
+/* The same for what a caller did wrong only: the service's own trouble (5xx outside) stays what it is. */
+struct err err_refused_as(struct err e, enum err_code code);
+
 /* The outside form of a code: HTTP status, wire code, public text, and whether detail may follow the text. */
 struct err_public {
     int status;

@@ -98,7 +98,7 @@ void json_begin_object(struct json_writer *w, const char *name);
 void json_end_object(struct json_writer *w);
 void json_begin_array(struct json_writer *w, const char *name);
 void json_end_array(struct json_writer *w);
-/* Invalid UTF-8 in a value fails the buffer. */
+/* Invalid UTF-8 in a value fails the buffer, and so does a value whose p is NULL: what could not be made is not "". */
 void json_put_str(struct json_writer *w, const char *name, struct str v);
 void json_put_int(struct json_writer *w, const char *name, int64_t v);
 void json_put_bool(struct json_writer *w, const char *name, bool v);

@@ -30,13 +30,16 @@ struct block {
     alignas(max_align_t) uint8_t data[];
 };
 
+/* The parser calls a text in whose middle memory ran out a syntax error, or even a success; this tells. */
+static _Thread_local bool out_of_memory;
+
 static void *wiping_malloc(size_t n)
 {
-    if (n > SIZE_MAX - sizeof(struct block))
+    struct block *b = n <= SIZE_MAX - sizeof *b ? malloc(sizeof *b + n) : NULL;
+    if (b == NULL) {
+        out_of_memory = true;
         return NULL;
-    struct block *b = malloc(sizeof *b + n);
-    if (b == NULL)
-        return NULL;
+    }
     b->n = n;
     return b->data;
 }
@@ -194,14 +197,16 @@ struct err json_parse(struct arena *a, struct bytes text, const struct json **ou
 {
     TRY(scan(text));
     pthread_once(&jansson_once, jansson_setup);
+    out_of_memory = false;
     json_error_t e;
     CLEANUP(json_decref_ptr)
     json_t *root = json_loadb((const char *)text.p, text.n, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &e);
+    /* Also on success: jansson 2.14 drops a character silently when its buffer could not grow. */
+    if (out_of_memory)
+        return FAIL(ERR_NO_MEMORY, "JSON parser");
     /* e.text quotes the input, so only our own words for its code are passed on. */
     if (root == NULL)
-        return json_error_code(&e) == json_error_out_of_memory
-                   ? FAIL(ERR_NO_MEMORY, "JSON parser")
-                   : FAIL(ERR_INVALID_JSON, "line %d, column %d: %s", e.line, e.column, reason(&e));
+        return FAIL(ERR_INVALID_JSON, "line %d, column %d: %s", e.line, e.column, reason(&e));
     struct json *tree = arena_alloc(a, sizeof *tree);
     if (tree == NULL)
         return FAIL(ERR_NO_MEMORY, "JSON tree");

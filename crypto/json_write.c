@@ -161,6 +161,9 @@ void json_end_array(struct json_writer *w)
 void json_put_str(struct json_writer *w, const char *name, struct str v)
 {
     begin_value(w, str_of(name));
+    /* A text that could not be made (a full arena) must not be written as an empty one. */
+    if (v.p == NULL)
+        fail(w);
     put_quoted(w, v);
 }
 

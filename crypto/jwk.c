@@ -41,7 +41,9 @@ static struct err from_params(const struct crypto *c, const char *type, OSSL_PAR
     if (EVP_PKEY_fromdata(ctx, out, EVP_PKEY_PUBLIC_KEY, params) != 1)
         return FAIL(ERR_INVALID_JWKS, "not a %s public key", type);
     CLEANUP(ctx_free) EVP_PKEY_CTX *check = EVP_PKEY_CTX_new_from_pkey(c->lib, *out, NULL);
-    if (check == NULL || EVP_PKEY_public_check(check) != 1)
+    if (check == NULL)
+        return FAIL(ERR_NO_MEMORY, "a check of a %s public key", type);
+    if (EVP_PKEY_public_check(check) != 1)
         return FAIL(ERR_INVALID_JWKS, "the %s public key fails validation", type);
     return OK;
 }

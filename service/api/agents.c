@@ -38,7 +38,7 @@ static struct err set_keys(const struct call *c, struct agent *agent, const stru
     struct jwks set = {.n = 0};
     struct err e = jwks_parse(c->api->app->crypto, jwks, 1, AGENT_KEYS_MAX, true, &set);
     if (err_is(&e))
-        return err_public(e.code)->status >= 500 ? e : err_as(e, ERR_INVALID_JWKS);
+        return err_refused_as(e, ERR_INVALID_JWKS);
     CLEANUP(jwks_free) struct jwks keys = set;
     struct buf b = buf_in(c->arena, JWKS_TEXT_MAX);
     struct json_writer w = json_writer(&b);

@@ -51,8 +51,7 @@ static struct err check_assertion(const struct call *c, const struct jws *j, con
 /* What is the service's own trouble stays what it is; every other failure looks the same from outside. */
 static struct err as_invalid_client(struct err e)
 {
-    int status = err_public(e.code)->status;
-    return e.code == ERR_NONE || status >= 500 ? e : err_as(e, ERR_INVALID_CLIENT);
+    return err_refused_as(e, ERR_INVALID_CLIENT);
 }
 
 struct err auth_assertion(const struct call *c, struct str agent_id, struct str assertion, bool must_be_fresh,
@@ -99,16 +98,16 @@ struct err auth_session_token(const struct call *c, struct str token, struct ses
 {
     const struct app *app = c->api->app;
     struct jws j;
-    TRY(err_as(jws_parse(c->arena, token, &j), ERR_INVALID_TOKEN));
+    TRY(err_refused_as(jws_parse(c->arena, token, &j), ERR_INVALID_TOKEN));
     CLEANUP(keyset_release) const struct keyset *keys = keyring_take(app->keyring);
     const struct jwk *key = j.kid.p != NULL ? jwks_find(&keys->published, j.kid) : NULL;
     if (key == NULL)
         return FAIL(ERR_INVALID_TOKEN, "the token names no key of ours");
-    TRY(err_as(jws_verify(app->crypto, &j, key), ERR_INVALID_TOKEN));
+    TRY(err_refused_as(jws_verify(app->crypto, &j, key), ERR_INVALID_TOKEN));
     struct jwt_claims claims;
-    TRY(err_as(jwt_claims_parse(c->arena, &j, &claims), ERR_INVALID_TOKEN));
+    TRY(err_refused_as(jwt_claims_parse(c->arena, &j, &claims), ERR_INVALID_TOKEN));
     struct jwt_rules rules = session_token_rules(app->config->base_url);
-    TRY(err_as(jwt_check(&rules, &j, &claims, clock_now_s(&app->clock)), ERR_INVALID_TOKEN));
+    TRY(err_refused_as(jwt_check(&rules, &j, &claims, clock_now_s(&app->clock)), ERR_INVALID_TOKEN));
     const struct json *sid = json_get(claims.all, "sid");
     if (sid == NULL || sid->type != JSON_STR)
         return FAIL(ERR_INVALID_TOKEN, "the token has no sid");
@@ -138,7 +137,7 @@ struct err auth_credential(const struct http_request *req, enum credential *kind
     else {
         /* The typ of the header only chooses which full check comes next; that check looks at it again. */
         struct jws j;
-        TRY(err_as(jws_parse(req->arena, *token, &j), ERR_INVALID_TOKEN));
+        TRY(err_refused_as(jws_parse(req->arena, *token, &j), ERR_INVALID_TOKEN));
         *kind = j.typ.p != NULL && str_is(j.typ, TOKEN_TYP) ? CREDENTIAL_SESSION_TOKEN : CREDENTIAL_ASSERTION;
     }
     return OK;

@@ -123,6 +123,13 @@ struct err record_begin(const struct call *c, const struct leaf_fields *effect, 
     return OK;
 }
 
+/* The server's own refusals, after which nothing of the statement stays. Any other failure, even one of memory on our
+ * side, can have come after the commit. */
+static bool is_certainly_undone(enum err_code code)
+{
+    return code == ERR_CONFLICT || code == ERR_DB_CONFLICT || code == ERR_AGENT_EXISTS || code == ERR_AGENT_NOT_FOUND;
+}
+
 struct err record_end(const struct call *c, struct recording *r, struct err stored, bool effect_in)
 {
     struct recorder *rec = c->api->recorder;
@@ -134,7 +141,12 @@ struct err record_end(const struct call *c, struct recording *r, struct err stor
         rec->generation = 0;
         return err_as(stored, ERR_DB_CONFLICT);
     }
-    TRY(stored);
+    if (err_is(&stored)) {
+        /* Whoever cannot tell whether the leaves are in must not use their numbers again: a new chain begins. */
+        if (!is_certainly_undone(stored.code))
+            rec->generation = 0;
+        return stored;
+    }
     const struct err ok = OK;
     health_report(c->api->app->health, PART_DATABASE, &ok);
     rec->writer = effect_in ? r->after_effect : r->after_always;
@@ -201,7 +213,8 @@ static struct err sign_and_check(const struct call *c, const struct sign_order *
     metric_observe_us(app->metrics, M_HSM_TIME, clock_mono_us() - start, "sign", mech, NULL);
     TRY(e);
     /* Attack K07: a wrong key in the slot, a flipped bit or a fault attack must not leave the house. */
-    return err_as(jws_check_signature(app->crypto, o->jwk, input, bytes_of(sig->v, sig->n)), ERR_HSM_REFUSED);
+    e = jws_check_signature(app->crypto, o->jwk, input, bytes_of(sig->v, sig->n));
+    return err_refused_as(e, ERR_HSM_REFUSED);
 }
 
 struct err record_sign(const struct call *c, const struct sign_order *o, struct bytes *signature)

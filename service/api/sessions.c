@@ -231,6 +231,12 @@ struct viewer {
     struct str actor;
 };
 
+static struct err name_actor(const struct call *c, const char *kind, struct str name, struct viewer *v)
+{
+    v->actor = arena_printf(c->arena, "%s:%.*s", kind, STR_FMT(name));
+    return v->actor.p != NULL ? OK : FAIL(ERR_NO_MEMORY, "the actor's name");
+}
+
 static struct err view_by_assertion(const struct call *c, struct str assertion, struct str session_id, struct viewer *v)
 {
     struct str agent_id;
@@ -240,7 +246,7 @@ static struct err view_by_assertion(const struct call *c, struct str assertion, 
     TRY(auth_consume(c, &auth));
     if (!auth.who->agent.active)
         return FAIL(ERR_AGENT_INACTIVE, "agent %.*s", STR_FMT(agent_id));
-    v->actor = arena_printf(c->arena, "agent:%.*s", STR_FMT(agent_id));
+    TRY(name_actor(c, "agent", agent_id, v));
     struct store s = call_store(c);
     TRY(store_session_get(&s, session_id, &v->session));
     return str_eq(v->session.agent_id, agent_id) ? OK : FAIL(ERR_SESSION_NOT_FOUND, "another agent's session");
@@ -253,7 +259,7 @@ static struct err view_by_key(const struct call *c, const struct http_request *r
     struct err e = api_require_role(c->api, req, roles, &who);
     /* Here a key is one credential among others: one that is not in force is answered like a dead token. */
     TRY(e.code == ERR_INVALID_API_KEY ? err_as(e, ERR_INVALID_TOKEN) : e);
-    v->actor = arena_printf(c->arena, "key:%.*s", STR_FMT(who.name));
+    TRY(name_actor(c, "key", who.name, v));
     struct store s = call_store(c);
     return store_session_get(&s, session_id, &v->session);
 }
