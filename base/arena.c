@@ -47,6 +47,12 @@ void arena_free(struct arena **a)
 void arena_reset(struct arena *a)
 {
     explicit_bzero(a->data, a->used);
+    /* A rare large use must not stay resident in an arena that is kept for the next request. */
+    enum { KEEP = 1 << 20 };
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    uintptr_t from = ((uintptr_t)a->data + KEEP + page - 1) / page * page;
+    if (a->used > KEEP + page)
+        (void)madvise((void *)from, (uintptr_t)a->data + a->used - from, MADV_DONTNEED);
     a->used = 0;
 }
 

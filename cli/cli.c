@@ -9,7 +9,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
-enum { MESSAGE_MAX = 8192, PAGE_MAX = 500 };
+enum { MESSAGE_MAX = 8192, PAGE_MAX = 100 };
 
 #define AT(member) offsetof(struct cli, member)
 static const struct opt common_options[] = {

@@ -41,6 +41,9 @@ static void check_together(const struct config *c, struct buf *problems)
 {
     if (!is_issuer(c->base_url))
         buf_cstr(problems, "BASE_URL: must be an http or https URL without query, fragment or trailing slash\n");
+    if (memmem(c->pkcs11_uri.p, c->pkcs11_uri.n, "pin-value", 9) != NULL)
+        buf_cstr(problems,
+                 "NEXUS_PKCS11_URI: must not hold a PIN (pin-value): put it into a file, NEXUS_PKCS11_PIN_FILE\n");
     if (c->signer_socket.n > 0)
         return;
     const char *why = "must be set, unless NEXUS_SIGNER_SOCKET names a signer that runs by itself\n";

@@ -113,7 +113,12 @@ static struct err signer_path(struct runtime *r, char out[static PATH_MAX])
 static struct err open_signer(struct runtime *r, char *const *envp)
 {
     if (r->config.signer_socket.n > 0) {
-        r->app.hsm = hsm_connector_path(r->config.signer_socket.p);
+        struct hsm_peer *peer = arena_array(r->arena, 1, sizeof *peer);
+        if (peer == NULL)
+            return FAIL(ERR_NO_MEMORY, "the signer's address");
+        bool own = r->config.signer_uid < 0;
+        *peer = (struct hsm_peer){r->config.signer_socket.p, own ? getuid() : (uid_t)r->config.signer_uid};
+        r->app.hsm = hsm_connector_peer(peer);
         return OK;
     }
     char path[PATH_MAX];

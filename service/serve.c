@@ -18,10 +18,11 @@ enum { START_MS = 15000, MIGRATE_MS = 300000 };
 static struct err migrate_if_wanted(struct workbench *w)
 {
     const struct config *c = &w->runtime.config;
-    if (!c->migrate || c->migrate_database_url.n == 0)
-        return OK; /* without the owner's connection string the schema check below says what to do */
+    if (!c->migrate)
+        return OK;
+    /* The broker's own role will do as long as nothing is missing; it may not change the schema. */
     CLEANUP(db_free) struct db *db = NULL;
-    TRY(db_new(c->migrate_database_url, &db));
+    TRY(db_new(c->migrate_database_url.n > 0 ? c->migrate_database_url : c->database_url, &db));
     struct store s = {.db = db, .arena = w->arena, .deadline_us = clock_mono_us() + INT64_C(1000) * MIGRATE_MS};
     int64_t applied = 0;
     TRY(store_migrate(&s, &applied));
@@ -30,7 +31,8 @@ static struct err migrate_if_wanted(struct workbench *w)
     return OK;
 }
 
-/* The key on the token must be the one that the register knows (attack K05): compared by its public part. */
+/* The active key must be on the token. That it is the one that the register knows (attack K05), the trial signature
+ * that follows shows: it is checked with the registered public key. */
 static struct err check_active_key(struct workbench *w, const struct call *c)
 {
     CLEANUP(keyset_release) const struct keyset *keys = keyring_take(w->runtime.app.keyring);
@@ -41,7 +43,7 @@ static struct err check_active_key(struct workbench *w, const struct call *c)
     TRY(hsm_keys(w->api->hsm, w->arena, c->deadline_us, &on_token, &n));
     for (size_t i = 0; i < n; i++) {
         if (memcmp(&on_token[i].id, &keys->active_id, sizeof keys->active_id) == 0)
-            return OK; /* the trial signature below proves that it is the same key */
+            return OK;
     }
     return FAIL(ERR_NO_ACTIVE_KEY,
                 "the active session key is not on this token: it is another token, or the key is gone");
@@ -113,6 +115,8 @@ struct err command_serve(struct command_line *line)
     CLEANUP(workbench_close) struct workbench w;
     TRY(workbench_open(line, true, &w));
     TRY(check_start(&w));
+    /* Its connection and its signer session have done their work. */
+    api_free(&w.api);
     CLEANUP(background_stop) struct background *background = NULL;
     TRY(background_start(&w.runtime.app, &background));
     CLEANUP(server_stop) struct server *server = NULL;

@@ -80,6 +80,28 @@ static struct err fill(struct entry *e, const struct call *c, struct str id)
     return jwks_parse(c->api->app->crypto, keys, 1, JWKS_MAX, true, &e->value.keys);
 }
 
+/* Reads a row that is cached again. While it has not changed its parsed keys stand: parsing costs more than reading,
+ * and would tell by its time which agents exist (attack I06). */
+static struct err reread(const struct entry *e, const struct call *c, bool *changed)
+{
+    struct store s = call_store(c);
+    struct agent now;
+    TRY(store_agent_get(&s, e->value.agent.id, &now));
+    *changed = now.version != e->value.agent.version;
+    return OK;
+}
+
+static struct err refresh(struct entry *e, const struct call *c, struct str id)
+{
+    bool changed = true;
+    if (e->read_us != 0 && str_eq(e->value.agent.id, id))
+        TRY(reread(e, c, &changed));
+    if (!changed)
+        return OK;
+    entry_clear(e);
+    return fill(e, c, id);
+}
+
 struct err agent_cache_get(struct agent_cache *cache, const struct call *c, struct str agent_id, bool must_be_fresh,
                            const struct cached_agent **out)
 {
@@ -93,11 +115,10 @@ struct err agent_cache_get(struct agent_cache *cache, const struct call *c, stru
     }
     if (e == NULL)
         e = least_recently_used(cache);
-    entry_clear(e);
-    struct err filled = fill(e, c, agent_id);
-    if (err_is(&filled)) {
+    struct err read = refresh(e, c, agent_id);
+    if (err_is(&read)) {
         entry_clear(e);
-        return filled;
+        return read;
     }
     e->read_us = e->used_us = now;
     e->value.fresh = true;

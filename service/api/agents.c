@@ -4,6 +4,8 @@
 #include "service/api/record.h"
 #include "service/api/view.h"
 
+#include "base/rand.h"
+
 #include "service/core/agent_rules.h"
 
 enum { DETAIL_MAX = 4096, JWKS_TEXT_MAX = 65536, RETRIES = 3 };
@@ -72,17 +74,31 @@ static struct err apply(const struct call *c, const struct agent_body *b, struct
     return agent_check(c->arena, agent);
 }
 
-/* What an auditor wants to know of an agent's state after the change: its ceiling is in the leaf's scope, the rest
- * here; keys by the hash of the stored set. */
-static struct err describe(const struct call *c, const struct agent *a, struct str *out)
+static struct err hash_into(const struct call *c, const char *name, struct str text, struct buf *b)
 {
     uint8_t hash[SHA256_LEN];
-    TRY(crypto_sha256(c->api->app->crypto, str_bytes(a->jwks), hash));
+    TRY(crypto_sha256(c->api->app->crypto, str_bytes(text), hash));
+    char hex[2 * SHA256_LEN + 1];
+    hex_encode(hash, sizeof hash, hex);
+    buf_printf(b, " %s_sha256=%s", name, hex);
+    return OK;
+}
+
+/* What an auditor wants to know of an agent's state after the change: its ceiling is in the leaf's scope, the rest
+ * here; longer lists by the hash of their entries, a line each. */
+static struct err describe(const struct call *c, const struct agent *a, struct str *out)
+{
+    struct buf lists = buf_in(c->arena, JWKS_TEXT_MAX);
+    for (size_t i = 0; i < a->allowed_audiences.n; i++)
+        buf_printf(&lists, "audience %.*s\n", STR_FMT(a->allowed_audiences.v[i]));
+    for (size_t i = 0; i < a->workspaces.n; i++)
+        buf_printf(&lists, "workspace %.*s\n", STR_FMT(a->workspaces.v[i]));
+    TRY(buf_status(&lists));
     struct buf b = buf_in(c->arena, DETAIL_MAX);
-    buf_printf(&b, "active=%s max_ttl_seconds=%lld jwks_sha256=", a->active ? "true" : "false",
-               (long long)a->max_ttl_s);
-    for (size_t i = 0; i < SHA256_LEN; i++)
-        buf_printf(&b, "%02x", hash[i]);
+    buf_printf(&b, "active=%s max_ttl_seconds=%lld audiences=%zu workspaces=%zu", a->active ? "true" : "false",
+               (long long)a->max_ttl_s, a->allowed_audiences.n, a->workspaces.n);
+    TRY(hash_into(c, "lists", buf_view(&lists), &b));
+    TRY(hash_into(c, "jwks", a->jwks, &b));
     TRY(buf_status(&b));
     *out = buf_view(&b);
     return OK;
@@ -94,11 +110,10 @@ struct change {
     struct recording recording;
 };
 
-/* The caller's role was checked by the router; here we need the name for the record. */
-static struct err change_begin(struct change *ch, struct api *api, const struct http_request *req)
+/* The router has checked the caller's role; here we take the name for the record. */
+static struct change change_begin(struct api *api, const struct http_request *req)
 {
-    ch->call = call_of(api, req);
-    return api_require_role(api, req, ROLE_ADMIN, &ch->who);
+    return (struct change){.call = call_of(api, req), .who = api->caller};
 }
 
 static struct err change_record(struct change *ch, const char *op, const struct agent *a)
@@ -123,8 +138,7 @@ struct err api_agent_create(struct api *api, const struct http_request *req, str
 {
     struct agent_body body = {.jwks = NULL};
     TRY(http_bind_json(req, create_fields, COUNT(create_fields), JSON_UNKNOWN_REFUSED, &body));
-    struct change ch;
-    TRY(change_begin(&ch, api, req));
+    struct change ch = change_begin(api, req);
     struct agent a = {.description = STR(""), .max_ttl_s = TTL_MAX_S, .active = true, .version = 1};
     TRY(agent_id_check(body.agent_id, &a.id));
     if (body.jwks == NULL)
@@ -198,8 +212,7 @@ struct err api_agent_update(struct api *api, const struct http_request *req, str
     TRY(http_bind_json(req, update_fields, COUNT(update_fields), JSON_UNKNOWN_REFUSED, &body));
     if (is_empty(&body))
         return FAIL(ERR_INVALID_REQUEST, "the body names nothing to change");
-    struct change ch;
-    TRY(change_begin(&ch, api, req));
+    struct change ch = change_begin(api, req);
     /* What is wrong by itself is refused whether the agent exists or not. */
     struct agent a = {.description = STR(""), .max_ttl_s = TTL_MAX_S};
     TRY(apply(&ch.call, &body, &a));
@@ -212,8 +225,7 @@ struct err api_agent_update(struct api *api, const struct http_request *req, str
 
 struct err api_agent_delete(struct api *api, const struct http_request *req, struct http_reply *out)
 {
-    struct change ch;
-    TRY(change_begin(&ch, api, req));
+    struct change ch = change_begin(api, req);
     const struct agent a = {.id = req->args[0]};
     TRY(change_record(&ch, "agent.delete", &a));
     struct store s = call_store(&ch.call);

@@ -43,6 +43,7 @@ struct api {
     struct hsm_client *hsm;
     struct agent_cache *cache;
     struct recorder *recorder;
+    struct api_key caller; /* whose role the last api_require_role accepted; its text lies in that request's arena */
 };
 
 struct err api_new(const struct app *app, struct api **out);

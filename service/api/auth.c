@@ -18,16 +18,16 @@ static struct err take_rate_token(const struct call *c, struct str agent_id)
     return FAIL(ERR_RATE_LIMITED, "agent %.*s sends more assertions than its rate allows", STR_FMT(agent_id));
 }
 
-/* An unknown agent costs as much time as a wrong signature, so that timing does not tell which ids exist (I06). */
-static struct err refuse_unknown(const struct call *c, const struct jws *j, struct str agent_id)
+/* Whoever cannot be checked costs as much time as a wrong signature, so that timing does not tell which ids exist
+ * (I06). */
+static void check_in_vain(const struct call *c, const struct jws *j)
 {
     CLEANUP(keyset_release) const struct keyset *keys = keyring_take(c->api->app->keyring);
-    if (keys->active != NULL) {
-        struct err ignored =
-            jws_check_signature(c->api->app->crypto, keys->active, str_bytes(j->signing_input), j->signature);
-        (void)ignored;
-    }
-    return FAIL(ERR_INVALID_CLIENT, "no agent %.*s", STR_FMT(agent_id));
+    if (keys->active == NULL)
+        return;
+    struct err ignored =
+        jws_check_signature(c->api->app->crypto, keys->active, str_bytes(j->signing_input), j->signature);
+    (void)ignored;
 }
 
 static struct err check_assertion(const struct call *c, const struct jws *j, const struct cached_agent *who,
@@ -35,6 +35,8 @@ static struct err check_assertion(const struct call *c, const struct jws *j, con
 {
     const struct app *app = c->api->app;
     const struct jwk *key = jwks_find(&who->keys, j->kid);
+    if (key == NULL || jwk_alg(key) != j->alg)
+        check_in_vain(c, j);
     if (key == NULL)
         return FAIL(ERR_JOSE_KEY, "agent %.*s has no key \"%.*s\"", STR_FMT(who->agent.id), STR_FMT(j->kid));
     TRY(jws_verify(app->crypto, j, key));
@@ -62,17 +64,18 @@ struct err auth_assertion(const struct call *c, struct str agent_id, struct str 
     TRY(as_invalid_client(jws_parse(c->arena, assertion, &j)));
     const struct cached_agent *who = NULL;
     struct err e = agent_cache_get(c->api->cache, c, agent_id, must_be_fresh, &who);
-    if (e.code == ERR_AGENT_NOT_FOUND)
-        return refuse_unknown(c, &j, agent_id);
+    if (e.code == ERR_AGENT_NOT_FOUND) {
+        check_in_vain(c, &j);
+        return FAIL(ERR_INVALID_CLIENT, "no agent %.*s", STR_FMT(agent_id));
+    }
     TRY(e);
     e = check_assertion(c, &j, who, out);
     if (err_is(&e) && !who->fresh) {
-        /* The agent may have got a new key since its row was read. */
-        e = agent_cache_get(c->api->cache, c, agent_id, true, &who);
-        if (e.code == ERR_AGENT_NOT_FOUND)
-            return refuse_unknown(c, &j, agent_id);
-        TRY(e);
-        e = check_assertion(c, &j, who, out);
+        /* The agent may have got a new key since its row was read; the same row would refuse again. */
+        int64_t seen = who->agent.version;
+        TRY(as_invalid_client(agent_cache_get(c->api->cache, c, agent_id, true, &who)));
+        if (who->agent.version != seen)
+            e = check_assertion(c, &j, who, out);
     }
     return as_invalid_client(e);
 }
@@ -126,7 +129,7 @@ struct err auth_credential(const struct http_request *req, enum credential *kind
 {
     struct str bearer = http_bearer(req);
     if (req->authorization.p != NULL && bearer.p == NULL)
-        return FAIL(ERR_INVALID_REQUEST, "the Authorization header is not of the form Bearer <token>");
+        return FAIL(ERR_MISSING_API_KEY, "the Authorization header is not of the form Bearer <token>");
     if (req->api_key.p != NULL && bearer.p != NULL)
         return FAIL(ERR_INVALID_REQUEST, "send X-API-Key or Authorization, not both");
     *token = req->api_key.p != NULL ? req->api_key : bearer;
@@ -157,8 +160,14 @@ struct err api_require_role(struct api *api, const struct http_request *req, uns
     struct store s = {.db = api->db, .arena = req->arena, .deadline_us = req->deadline_us};
     struct api_key key;
     TRY(store_api_key_use(&s, hash, &key));
-    if (((unsigned)key.role & roles) == 0)
-        return FAIL(ERR_ROLE_REQUIRED, "API key \"%.*s\" has the role %s", STR_FMT(key.name), role_name(key.role));
+    if (((unsigned)key.role & roles) == 0) {
+        const struct call c = call_of(api, req);
+        const struct leaf_fields f = {.op = "api.access", .actor = key.name, .target = req->path};
+        return record_refusal(
+            &c, &f,
+            FAIL(ERR_ROLE_REQUIRED, "API key \"%.*s\" has the role %s", STR_FMT(key.name), role_name(key.role)));
+    }
+    api->caller = key;
     if (who != NULL)
         *who = key;
     return OK;

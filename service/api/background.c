@@ -14,7 +14,7 @@ enum { ARENA_BYTES = 1048576, TASK_DEADLINE_US = 4000000, SWEEP_BATCH = 100, PRU
 /* An intent this old has no worker any more that could still write its outcome. */
 enum { OPEN_INTENT_AGE_S = 120 };
 /* How long the last real signature stands for the HSM's health, and how often a sick one is tried. */
-enum { HSM_FRESH_US = 10000000, HSM_RETRY_US = 1000000 };
+enum { HSM_FRESH_US = 10000000, HSM_RETRY_US = 2000000 };
 
 struct background {
     const struct app *app;
@@ -39,7 +39,10 @@ struct err background_load_keys(struct api *api, struct arena *arena, int64_t de
     TRY(e);
     const struct err ok = OK;
     health_report(app->health, PART_DATABASE, &ok);
-    TRY(keyring_load(app->keyring, app->crypto, rows, n));
+    e = keyring_load(app->keyring, app->crypto, rows, n);
+    if (err_is(&e))
+        health_report(app->health, PART_KEY, &e);
+    TRY(e);
     CLEANUP(keyset_release) const struct keyset *keys = keyring_take(app->keyring);
     struct err key = keys->active != NULL ? OK : FAIL(ERR_NO_ACTIVE_KEY, "run nexus-broker provision");
     health_report(app->health, PART_KEY, &key);
@@ -67,9 +70,12 @@ static struct err heartbeat(const struct call *c)
 
 static struct err prune(const struct call *c)
 {
+    /* Ids may be made faster than one batch a turn: go on while batches are full and there is time. */
     struct store s = call_store(c);
-    int64_t deleted = 0;
-    return store_replay_prune(&s, PRUNE_BATCH, &deleted);
+    int64_t deleted = PRUNE_BATCH;
+    while (deleted == PRUNE_BATCH && clock_mono_us() < c->deadline_us)
+        TRY(store_replay_prune(&s, PRUNE_BATCH, &deleted));
+    return OK;
 }
 
 /* After a crash an intent can be without its outcome. Nobody knows whether its signature was made, and the record

@@ -24,7 +24,7 @@ struct keyring;
 struct err keyring_new(struct keyring **out);
 void keyring_free(struct keyring **k);
 
-/* Makes a snapshot of these rows and puts it in place; unchanged rows keep the snapshot that is there. */
+/* Makes a snapshot of these rows and puts it in place. */
 struct err keyring_load(struct keyring *k, const struct crypto *c, const struct ring_key *rows, size_t n);
 
 /* Borrows the snapshot in force; never NULL (empty before the first load). Give it back with keyset_release. */

@@ -22,8 +22,8 @@ struct waiting {
     const char *reason; /* "ok", or the name of the error */
     const char *mech;
     char jti[ID_TEXT], kid[JWK_KID_MAX + 1];
-    bool signed_ok;
-    struct hsm_mark mark;
+    struct hsm_mark mark; /* counter 0: the signer counted no use */
+    bool has_signature;   /* bytes came back, even if they do not verify */
     uint8_t sig_sha256[SHA256_LEN];
 };
 
@@ -87,10 +87,10 @@ static struct err outcome_leaf(const struct call *c, const struct waiting *w, st
                             .jti = str_of(w->jti),
                             .corr = corr,
                             .exp = -1};
-    if (w->signed_ok) {
+    if (w->mark.counter > 0)
         f.mark = &w->mark;
+    if (w->has_signature)
         f.sig_sha256 = w->sig_sha256;
-    }
     TRY(leaf_make(c->api->app->crypto, writer, &f, c->arena, out));
     out->corr_writer = str_of(w->corr_writer);
     out->corr_seq = w->corr_seq;
@@ -165,6 +165,17 @@ struct err record_append(const struct call *c, const struct leaf_fields *leaf)
     return record_end(c, &r, store_leaves_append(&s, &r.batch), leaf != NULL);
 }
 
+struct err record_refusal(const struct call *c, const struct leaf_fields *who, struct err why)
+{
+    struct leaf_fields f = *who;
+    f.kind = LEAF_REFUSAL;
+    f.policy = "refused";
+    f.reason = err_public(why.code)->code;
+    f.exp = -1;
+    TRY(record_append(c, &f));
+    return why;
+}
+
 struct err record_outcome(const struct call *c, const struct recording *intent, const char *op, const struct err *how)
 {
     struct str corr = arena_printf(c->arena, "%s:%lld", intent->batch.writer, (long long)intent->effect.seq);
@@ -194,11 +205,11 @@ static void keep_outcome(const struct call *c, const struct sign_order *o, const
     memcpy(w->corr_writer, o->intent->batch.writer, sizeof w->corr_writer);
     (void)snprintf(w->jti, sizeof w->jti, "%.*s", STR_FMT(o->jti));
     (void)snprintf(w->kid, sizeof w->kid, "%.*s", STR_FMT(jwk_kid(o->jwk)));
-    if (err_is(e))
+    if (sig->n == 0)
         return;
     /* A hash that cannot be made leaves the outcome without one; the signature itself is on its way to the caller. */
     struct err hashed = crypto_sha256(c->api->app->crypto, bytes_of(sig->v, sig->n), w->sig_sha256);
-    w->signed_ok = !err_is(&hashed);
+    w->has_signature = !err_is(&hashed);
 }
 
 static struct err sign_and_check(const struct call *c, const struct sign_order *o, struct hsm_signature *sig)
@@ -210,8 +221,11 @@ static struct err sign_and_check(const struct call *c, const struct sign_order *
     struct err e = hsm_sign(c->api->hsm, o->key, alg, input, c->deadline_us, sig);
     const char *mech = jose_alg_name(alg);
     metric_add(app->metrics, M_HSM_OPS, 1, "sign", mech, err_is(&e) ? err_public(e.code)->code : "ok");
-    metric_observe_us(app->metrics, M_HSM_TIME, clock_mono_us() - start, "sign", mech, NULL);
-    TRY(e);
+    char kid[JWK_KID_MAX + 1];
+    (void)snprintf(kid, sizeof kid, "%.*s", STR_FMT(jwk_kid(o->jwk)));
+    metric_observe_us(app->metrics, M_HSM_TIME, clock_mono_us() - start, "sign", mech, kid);
+    /* A signer that lost its configuration while we serve is an HSM that is away: 503, and /ready says so. */
+    TRY(e.code == ERR_CONFIG ? err_as(e, ERR_HSM_UNAVAILABLE) : e);
     /* Attack K07: a wrong key in the slot, a flipped bit or a fault attack must not leave the house. */
     e = jws_check_signature(app->crypto, o->jwk, input, bytes_of(sig->v, sig->n));
     return err_refused_as(e, ERR_HSM_REFUSED);
@@ -227,10 +241,10 @@ struct err record_sign(const struct call *c, const struct sign_order *o, struct 
     struct hsm_signature sig = {.n = 0};
     struct err e = sign_and_check(c, o, &sig);
     keep_outcome(c, o, &e, &sig);
-    health_report_error(app->health, &e);
+    /* Whatever the reason, this broker cannot sign now; only our own want of memory says nothing of the HSM. */
+    if (e.code != ERR_NO_MEMORY)
+        health_report(app->health, PART_HSM, &e);
     TRY(e);
-    const struct err ok = OK;
-    health_report(app->health, PART_HSM, &ok);
     char kid[JWK_KID_MAX + 1];
     (void)snprintf(kid, sizeof kid, "%.*s", STR_FMT(jwk_kid(o->jwk)));
     metric_add(app->metrics, M_HSM_KEY_USES, 1, kid, NULL, NULL);
@@ -268,6 +282,10 @@ struct err record_selftest(const struct call *c, const char *op)
         .intent = &r, .key = &keys->active_id, .jwk = keys->active, .jti = str_of(jti), .signing_input = input};
     struct bytes signature;
     struct err e = record_sign(c, &o, &signature);
+    /* A request may have spent its time elsewhere; a trial signature that gets none in its own is a signer that hangs.
+     */
+    if (e.code == ERR_DEADLINE)
+        health_report(app->health, PART_HSM, &e);
     struct err appended = record_append(c, NULL);
     TRY(e);
     return appended;

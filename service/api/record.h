@@ -40,6 +40,10 @@ struct err record_end(const struct call *c, struct recording *r, struct err stor
 /* Leaves alone: a refusal, a boot, a heartbeat; or, with NULL, the outcome that waits, if any. */
 struct err record_append(const struct call *c, const struct leaf_fields *leaf);
 
+/* A refusal after the caller had proved who it is: op and who asked come from the caller of this function. Returns the
+ * error that is to be answered: why, or that it could not be recorded. */
+struct err record_refusal(const struct call *c, const struct leaf_fields *who, struct err why);
+
 /* The outcome of a recorded operation that is not a signature (a generation): a leaf that names its intent. */
 struct err record_outcome(const struct call *c, const struct recording *intent, const char *op, const struct err *how);
 

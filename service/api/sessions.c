@@ -14,7 +14,8 @@
 
 #include <stdlib.h>
 
-enum { TOKEN_BYTES_MAX = JWS_MAX, SESSION_ID_MAX = 64, RETRIES = 3 };
+/* CLOSE_US: for closing a session whose signature did not come in time; the request's own time is over by then. */
+enum { SESSION_ID_MAX = 64, RETRIES = 3, CLOSE_US = 2000000 };
 
 struct create_body {
     struct str agent_id, audience, assertion_type, assertion;
@@ -26,7 +27,7 @@ struct create_body {
 static const struct json_field create_fields[] = {
     {"agent_id", BIND_STR, offsetof(struct create_body, agent_id), false, 0, 4096, 0},
     {"scopes", BIND_STR_LIST, offsetof(struct create_body, scopes), false, 0, 1024, 1024},
-    {"ttl_seconds", BIND_INT, offsetof(struct create_body, ttl), false, INT32_MIN, INT32_MAX, 0},
+    {"ttl_seconds", BIND_INT, offsetof(struct create_body, ttl), false, -JSON_INT_MAX, JSON_INT_MAX, 0},
     {"audience", BIND_STR, offsetof(struct create_body, audience), false, 1, AUDIENCE_MAX, 0},
     {"client_assertion_type", BIND_STR, offsetof(struct create_body, assertion_type), false, 0, 256, 0},
     {"client_assertion", BIND_STR, offsetof(struct create_body, assertion), false, 0, JWS_MAX, 0},
@@ -52,7 +53,7 @@ static struct err check_request(const struct create_body *b, struct str *agent_i
     if (b->agent_id.p == NULL || str_trim(b->agent_id).n == 0)
         return FAIL(ERR_MISSING_AGENT_ID, "agent_id is empty");
     TRY(agent_id_check(b->agent_id, agent_id));
-    if (b->provider_name.p != NULL || b->connection_id.p != NULL)
+    if (b->provider_name.p != NULL || b->connection_id.p != NULL || b->workspace_id.p != NULL)
         return FAIL(ERR_UNSUPPORTED_PROVIDER_SESSION, "not yet");
     if (b->assertion.p == NULL || b->assertion_type.p == NULL)
         return FAIL(ERR_INVALID_CLIENT, "no client_assertion or client_assertion_type was sent");
@@ -116,13 +117,15 @@ static void close_unsigned(const struct issue *i, const struct err *why)
                                   .actor = STR("self"),
                                   .reason = err_name(why->code),
                                   .exp = -1};
+    struct call c = i->call;
+    c.deadline_us = clock_mono_us() + CLOSE_US;
     struct recording r;
-    struct err e = record_begin(&i->call, &f, &r);
+    struct err e = record_begin(&c, &f, &r);
     if (!err_is(&e)) {
-        struct store s = call_store(&i->call);
+        struct store s = call_store(&c);
         bool closed = false;
         e = store_session_close(&s, i->session.id, &r.batch, &closed);
-        e = record_end(&i->call, &r, e, closed);
+        e = record_end(&c, &r, e, closed);
     }
     if (err_is(&e))
         LOG_ERR(LOG_WARN, "unsigned session stays open until it expires", &e, LOG_STR("session_id", i->session.id));
@@ -148,14 +151,8 @@ static struct err sign(struct issue *i, const struct recording *r)
 static struct err refuse(struct issue *i, struct err why)
 {
     TRY(auth_consume(&i->call, &i->auth));
-    const struct leaf_fields f = {.kind = LEAF_REFUSAL,
-                                  .op = "session.open",
-                                  .client = i->auth.who->agent.id,
-                                  .policy = "refused",
-                                  .reason = err_public(why.code)->code,
-                                  .exp = -1};
-    TRY(record_append(&i->call, &f));
-    return why;
+    const struct leaf_fields f = {.op = "session.open", .client = i->auth.who->agent.id};
+    return record_refusal(&i->call, &f, why);
 }
 
 /* Authenticates and decides, on a cached or a fresh row. *again: the cached row may have been out of date. */
@@ -244,12 +241,15 @@ static struct err view_by_assertion(const struct call *c, struct str assertion, 
     struct agent_auth auth;
     TRY(auth_assertion(c, agent_id, assertion, true, &auth));
     TRY(auth_consume(c, &auth));
+    const struct leaf_fields f = {.op = "session.access", .client = agent_id, .target = session_id};
     if (!auth.who->agent.active)
-        return FAIL(ERR_AGENT_INACTIVE, "agent %.*s", STR_FMT(agent_id));
+        return record_refusal(c, &f, FAIL(ERR_AGENT_INACTIVE, "agent %.*s", STR_FMT(agent_id)));
     TRY(name_actor(c, "agent", agent_id, v));
     struct store s = call_store(c);
     TRY(store_session_get(&s, session_id, &v->session));
-    return str_eq(v->session.agent_id, agent_id) ? OK : FAIL(ERR_SESSION_NOT_FOUND, "another agent's session");
+    if (!str_eq(v->session.agent_id, agent_id))
+        return record_refusal(c, &f, FAIL(ERR_SESSION_NOT_FOUND, "another agent's session"));
+    return OK;
 }
 
 static struct err view_by_key(const struct call *c, const struct http_request *req, unsigned roles,

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <time.h>
 
-enum { LIMIT_DEFAULT = 50, LIMIT_MAX = 500 };
+enum { LIMIT_DEFAULT = 50, LIMIT_MAX = 100 };
 
 static void put_time(struct json_writer *w, const char *name, int64_t us)
 {
@@ -73,6 +73,13 @@ struct err view_query_time(const struct http_request *req, const char *name, int
     v = arena_str(req->arena, v);
     if (v.p == NULL)
         return FAIL(ERR_NO_MEMORY, "%s", name);
+    /* strptime forgives blanks and short fields: the fixed part must be digits where digits belong. */
+    static const char shape[] = "0000-00-00T00:00:00";
+    bool good = v.n >= sizeof shape;
+    for (size_t i = 0; good && i < sizeof shape - 1; i++)
+        good = shape[i] == '0' ? v.p[i] >= '0' && v.p[i] <= '9' : v.p[i] == shape[i];
+    if (!good)
+        return FAIL(ERR_INVALID_REQUEST, "query parameter \"%s\": must be a time such as 2026-01-02T03:04:05Z", name);
     struct tm tm = {0};
     const char *rest = strptime(v.p, "%Y-%m-%dT%H:%M:%S", &tm);
     if (rest != NULL && *rest == '.') {

@@ -17,7 +17,7 @@ void view_agent(struct json_writer *w, const char *name, const struct agent *a);
 struct err view_query_bool(const struct http_request *req, const char *name, bool *given, bool *value);
 /* ?name=RFC 3339 in UTC ("2026-01-02T03:04:05Z", fractions allowed); 0 when absent. */
 struct err view_query_time(const struct http_request *req, const char *name, int64_t *us);
-/* ?cursor= and ?limit= (1 to 500, default 50). */
+/* ?cursor= and ?limit= (1 to 100, default 50: a page of the largest agents fits a reply). */
 struct err view_query_page(const struct http_request *req, struct str *cursor, size_t *limit);
 
 #endif

@@ -29,6 +29,6 @@ struct jwt_rules session_token_rules(struct str issuer)
         .need_jti = true,
         .need_iat = true,
         .jti_max = JTI_MAX,
-        .skew_s = 0, /* the broker's own clock wrote exp; a session ends when it says */
+        .skew_s = SKEW_S, /* of brokers among each other; the row says when a session ends */
     };
 }

@@ -56,7 +56,7 @@ void http_set_header(struct http_reply *r, const char *name, struct str value);
 void http_reply_error(const struct http_request *req, const struct err *e, struct http_reply *out);
 
 /* Starts a JSON reply body; http_reply_json ends it (status, content type, Cache-Control: no-store). */
-enum { HTTP_BODY_MAX = 1048576 };
+enum { HTTP_BODY_MAX = 6 << 20 };
 struct buf http_body(const struct http_request *req);
 struct err http_reply_json(int status, const struct buf *body, struct http_reply *out);
 

@@ -67,6 +67,8 @@ struct err metrics_start(struct server *s)
     bool loopback = false;
     TRY(listen_split(setting, &address, &port));
     TRY(listen_open(address, port, &fd, &loopback));
+    if (!loopback && !s->app->config->insecure_plain_http)
+        return FAIL(ERR_CONFIG, "NEXUS_METRICS_LISTEN is not a loopback address, and metrics are served in the clear");
     s->metrics =
         MHD_start_daemon(MHD_USE_EPOLL_INTERNAL_THREAD, 0, NULL, NULL, on_request, s, MHD_OPTION_LISTEN_SOCKET, fd,
                          MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONNECTIONS, MHD_OPTION_CONNECTION_TIMEOUT,

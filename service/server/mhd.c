@@ -240,8 +240,8 @@ static enum MHD_Result limit_rate(struct server *s, struct exchange *x, bool *li
 static void hand_over(struct server *s, struct exchange *x)
 {
     exchange_queue(x);
-    conn_wait_worker(s->conns, x->conn, x->req.deadline_us + GRACE_US);
     MHD_suspend_connection(x->http);
+    conn_wait_worker(s->conns, x->conn, x->req.deadline_us + GRACE_US);
     if (queue_push(s->queue, x))
         return;
     struct err e = atomic_load(&s->stopping) ? FAIL(ERR_SHUTTING_DOWN, "the queue is closed")

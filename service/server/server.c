@@ -11,7 +11,7 @@
 
 enum {
     ADDRESSES = 16384,         /* token buckets */
-    ARENA_EXTRA = 4 << 20,     /* a reply of HTTP_BODY_MAX while it doubles, and what the endpoint reads for it */
+    ARENA_EXTRA = 24 << 20,    /* a reply of HTTP_BODY_MAX while it doubles, and what the endpoint reads for it */
     FLUSH_US = 2 * 1000 * 1000 /* for replies to leave at the end of a shutdown */
 };
 

@@ -72,3 +72,14 @@ def register(broker, kind="ES256", scopes=("acme:read", "acme:write"), agent_id=
     reply = broker.admin("POST", "/admin/v1/agents", json=body)
     assert reply.status_code == 201, reply.text
     return Agent(broker, agent_id, keys, reply.json())
+
+
+def grants(agent):
+    """Sessions, used one-time ids and signatures' intents of an agent: what a refusal must not add to."""
+    return agent.broker.sql(
+        "SELECT (SELECT count(*) FROM nexus.agent_sessions WHERE agent_id = %(id)s),"
+        " (SELECT count(*) FROM nexus.replay_guard WHERE issuer = %(id)s),"
+        " (SELECT count(*) FROM nexus.audit_leaves WHERE kind = 'intent'"
+        " AND convert_from(leaf, 'UTF8')::json->>'client' = %(id)s)".replace("%(id)s", "%s"),
+        agent.id, agent.id, agent.id,
+    )  # fmt: skip
