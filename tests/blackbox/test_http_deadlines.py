@@ -14,6 +14,7 @@ from rawhttp import Clock, Raw, alive, get, post
 
 FAST = {"NEXUS_HEADER_TIMEOUT_MS": "500", "NEXUS_BODY_TIMEOUT_MS": "500", "NEXUS_WRITE_TIMEOUT_MS": "700",
         "NEXUS_IDLE_TIMEOUT_MS": "900"}
+SLOW = dict.fromkeys(FAST, "60000")
 LATEST = 10  # seconds: far above the deadlines, far below "for ever"
 
 
@@ -74,9 +75,10 @@ def test_dripped_second_header_is_cut(quick):
 
 
 @pytest.mark.parametrize("framing", ["Content-Length: 5000", "Transfer-Encoding: chunked"])
-def test_dripped_body_is_cut(quick, framing):
+def test_dripped_body_is_cut(broker_factory, framing):
+    only_body = broker_factory(env={**SLOW, "NEXUS_BODY_TIMEOUT_MS": "500"})
     clock = Clock()
-    with Raw(quick) as c:
+    with Raw(only_body) as c:
         c.send(post("/v1/agent-sessions", b"", framing))
         assert drip(c, b"1000\r\n" + b" " * 4000)
         assert_told_or_cut(c, clock, 0.4)
@@ -99,10 +101,11 @@ def test_idle_connection_is_closed_without_a_word(quick):
         assert 0.8 <= clock.seconds() < LATEST
 
 
-def test_reply_that_is_not_taken_is_cut(quick):
+def test_reply_that_is_not_taken_is_cut(broker_factory):
     """A client that reads nothing (a zero window) must not hold a connection and its memory."""
+    only_write = broker_factory(env={**SLOW, "NEXUS_WRITE_TIMEOUT_MS": "700"})
     clock = Clock()
-    with Raw(quick, rcvbuf=2048) as c:
+    with Raw(only_write, rcvbuf=2048) as c:
         request = get("/.well-known/oauth-authorization-server")
         c.s.setblocking(False)
         while clock.seconds() < LATEST:

@@ -4,6 +4,7 @@
 import os
 import re
 import resource
+import select
 import threading
 
 import pytest
@@ -130,6 +131,24 @@ def test_many_query_parameters(broker_factory):
             c.send(get(AGENTS + "?" + "&".join(f"a{i}" for i in range(n)), "X-API-Key: nothing"))
             assert c.reply().status < 500, n
     alive(b)
+
+
+def test_no_memory_is_lost_where_the_library_forgets_a_request(broker_factory):
+    """Too many parameters, then more bytes: 0.9.75 closes such a connection without saying that the request is over."""
+    b = broker_factory(env={"NEXUS_MAX_CONNECTIONS": "4", "NEXUS_WORKERS": "1", "NEXUS_QUEUE_DEPTH": "1"})
+    line = get("/health?" + "&".join(f"a{i}" for i in range(1500))).split(b"\r\n")[0] + b"\r\n"
+    for _ in range(12):
+        with Raw(b) as c:
+            c.send(line)
+            for _ in range(1000):
+                readable, _, _ = select.select([c.s], [], [], 0.01)
+                if readable:
+                    break
+                try:
+                    c.send(b"X")
+                except OSError:
+                    break
+    wait_until_served(b)
 
 
 def test_connections_of_one_address_are_capped(broker_factory):
