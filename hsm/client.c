@@ -70,6 +70,7 @@ static struct err call(struct hsm_client *c, const struct proto_request *q, int6
         e = FAIL(ERR_INTERNAL, "the signer answered %s to %s", proto_op_name(r->op), proto_op_name(q->op));
     if (err_is(&e)) {
         fd_close(&c->fd);
+        r->mark = (struct hsm_mark){0};
         return e.code == ERR_DEADLINE ? e : err_as(e, ERR_HSM_UNAVAILABLE);
     }
     if (r->status == PROTO_OK)

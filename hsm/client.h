@@ -36,7 +36,9 @@ void hsm_client_free(struct hsm_client **c);
  * ERR_DEADLINE: no answer in time, the socket is dropped and whatever the answer was is lost. */
 
 /* A signature over input by the key; the signer hashes, checks purpose and shape, signs, and answers with its counter.
- * out->mark is set even on failure when the signer answered (else it is zero): a failed attempt has its number too. */
+ * out->mark is set even on failure when the signer answered (else it is zero): a failed attempt has its number too, and
+ * a request that was refused before it counted has counter 0. After ERR_DEADLINE the use may have been counted: the
+ * signer begins no use for a client that has hung up, but one under way it ends. */
 struct err hsm_sign(struct hsm_client *c, const struct hsm_key_id *key, enum jose_alg alg, struct bytes input,
                     int64_t deadline_us, struct hsm_signature *out);
 
@@ -56,7 +58,7 @@ struct err hsm_unwrap(struct hsm_client *c, const struct hsm_key_id *kek, struct
 /* n (at most 256) bytes of the token's generator. */
 struct err hsm_random(struct hsm_client *c, uint8_t *p, size_t n, int64_t deadline_us);
 
-/* Who answers: the signer's start (instance), its counter, the token, what the token can do. */
+/* Who answers: the signer's start (instance), the last number of its counter, the token, what the token can do. */
 struct err hsm_hello(struct hsm_client *c, struct arena *a, int64_t deadline_us, struct hsm_info *out);
 
 #endif

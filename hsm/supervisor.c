@@ -141,7 +141,8 @@ static enum child_state judge(int status)
         return CHILD_PIN;
     }
     if (code == SIGNER_EXIT_CONFIG) {
-        LOG0(LOG_ERROR, "the signer refused its configuration and is not started again; see its own message above");
+        LOG0(LOG_ERROR, "the signer refused its configuration and is not started again; mend what its own message "
+                        "above says, then restart the broker");
         return CHILD_CONFIG;
     }
     return CHILD_AWAY;
@@ -246,7 +247,10 @@ static struct err hand_over(struct hsm_supervisor *s, int theirs)
     case CHILD_PIN:
         return FAIL(ERR_HSM_PIN, "the signer refused its PIN");
     case CHILD_CONFIG:
-        return FAIL(ERR_CONFIG, "the signer refused its configuration");
+        /* The broker serves on without its signer: to its callers this is an outage. */
+        return FAIL(ERR_HSM_UNAVAILABLE,
+                    "the signer refused its configuration (its own message is in the log); mend it, then restart the "
+                    "broker");
     case CHILD_NEW:
     case CHILD_AWAY:
         break;

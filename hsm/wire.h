@@ -51,7 +51,8 @@ struct hsm_key {
 };
 
 /* Where in the signer's own sequence an operation stood: instance is random per start, counter is gapless from 1 and
- * counts every use of a private or secret key. */
+ * counts every use of a private or secret key. A reply bears the number of the use that it answers, failed or not, and
+ * 0 when no use was counted: the request was refused before, or is none. Only hello's tells the last number given. */
 struct hsm_mark {
     uint8_t instance[HSM_INSTANCE_LEN];
     uint64_t counter;

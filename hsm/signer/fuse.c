@@ -2,6 +2,7 @@
 #include "hsm/signer/fuse.h"
 
 #include "base/arena.h"
+#include "base/buf.h"
 #include "base/fd.h"
 #include "base/rand.h"
 #include "base/secret.h"
@@ -12,7 +13,7 @@
 #include <sys/file.h>
 #include <unistd.h>
 
-enum { RECORD_MAX = 512, UNJUDGED_MAX = 2 };
+enum { RECORD_MAX = 4096, UNJUDGED_MAX = 2 };
 
 static const char *const state_names[] = {[FUSE_STATE_NONE] = "none",
                                           [FUSE_STATE_IN_FLIGHT] = "in-flight",
@@ -21,7 +22,7 @@ static const char *const state_names[] = {[FUSE_STATE_NONE] = "none",
 
 struct record {
     char state[16];
-    char salt[FUSE_SALT_HEX], pin[FUSE_PIN_HEX];
+    struct fuse_hash last;
     int unjudged, proven;
 };
 
@@ -42,28 +43,64 @@ static struct err hash_pin(const struct crypto *c, const char *salt, struct byte
     return OK;
 }
 
-static struct err parse_record(const char *path, struct str text, struct record *r)
+static bool is_whole(const struct fuse_hash *h)
+{
+    return strlen(h->salt) == FUSE_SALT_HEX - 1 && strlen(h->pin) == FUSE_PIN_HEX - 1;
+}
+
+/* The lines of refused PINs, down to the end of the text. */
+static bool parse_refused(const char *p, struct fuse *f)
+{
+    while (*p != '\0' && f->refused_n < FUSE_REFUSED_MAX) {
+        struct fuse_hash *h = &f->refused[f->refused_n];
+        int end = -1;
+        int got = sscanf(p, "refused %32[0-9a-f] %64[0-9a-f]%n", h->salt, h->pin, &end);
+        if (got != 2 || end < 0 || p[end] != '\n' || !is_whole(h))
+            return false;
+        f->refused_n++;
+        p += end + 1;
+    }
+    return *p == '\0';
+}
+
+static struct err parse_record(struct str text, struct record *r, struct fuse *f)
 {
     int end = -1;
     /* The conversions are bounded, and the state that the numbers make is checked by its user. */
     int got = /* NOLINTNEXTLINE(cert-err34-c): a number out of range is refused below */
-        sscanf(text.p, "nexus-pin-fuse 1\nstate %15[a-z-]\nsalt %32[0-9a-f]\npin %64[0-9a-f]\nunjudged %d\nproven %d%n",
-               r->state, r->salt, r->pin, &r->unjudged, &r->proven, &end);
-    if (got == 5 && r->unjudged >= 0 && r->proven >= 0 && end > 0 && text.p[end] == '\n' && (size_t)end + 1 == text.n)
+        sscanf(text.p, "nexus-pin-fuse 2\nstate %15[a-z-]\nsalt %32[0-9a-f]\npin %64[0-9a-f]\nunjudged %d\nproven %d%n",
+               r->state, r->last.salt, r->last.pin, &r->unjudged, &r->proven, &end);
+    bool head = got == 5 && r->unjudged >= 0 && r->proven >= 0 && end > 0 && text.p[end] == '\n' && is_whole(&r->last);
+    if (head && strlen(text.p) == text.n && parse_refused(text.p + end + 1, f))
         return OK;
-    return FAIL(ERR_HSM_PIN, "the PIN fuse %s is damaged; check the PIN, then remove that file", path);
+    return FAIL(ERR_HSM_PIN, "the PIN fuse %s is damaged; check the PIN, then remove that file", f->path);
+}
+
+static struct err is_hash_of(const struct crypto *c, const struct fuse_hash *h, struct bytes pin, struct str serial,
+                             bool *same)
+{
+    char hash[FUSE_PIN_HEX];
+    TRY(hash_pin(c, h->salt, pin, serial, hash));
+    *same = strcmp(hash, h->pin) == 0;
+    return OK;
 }
 
 /* Applies a record to the PIN at hand: only one of the very same PIN says anything about it. */
 static struct err apply(const struct crypto *c, const struct record *r, struct str serial, struct bytes pin,
                         struct fuse *f)
 {
-    char hash[FUSE_PIN_HEX];
-    TRY(hash_pin(c, r->salt, pin, serial, hash));
-    f->corrected = strcmp(hash, r->pin) != 0 && strcmp(r->state, state_names[FUSE_STATE_BLOWN]) == 0;
-    if (strcmp(hash, r->pin) != 0)
+    bool same = false;
+    for (int i = 0; i < f->refused_n && !same; i++)
+        TRY(is_hash_of(c, &f->refused[i], pin, serial, &same));
+    if (same) {
+        f->state = FUSE_STATE_BLOWN;
         return OK;
-    memcpy(f->salt, r->salt, sizeof f->salt);
+    }
+    TRY(is_hash_of(c, &r->last, pin, serial, &same));
+    f->corrected = !same && strcmp(r->state, state_names[FUSE_STATE_BLOWN]) == 0;
+    if (!same)
+        return OK;
+    memcpy(f->at_hand.salt, r->last.salt, sizeof f->at_hand.salt);
     f->unjudged = r->unjudged;
     f->proven = r->proven != 0;
     for (size_t i = 0; i < COUNT(state_names); i++) {
@@ -82,18 +119,21 @@ static struct err read_record(const struct crypto *c, struct str serial, struct 
         return OK;
     TRY(arena_new(RECORD_MAX * 2, &a));
     TRY(err_as(fd_read_file(f->path, RECORD_MAX, a, &text), ERR_HSM_PIN));
-    TRY(parse_record(f->path, text, &r));
+    TRY(parse_record(text, &r, f));
     return apply(c, &r, serial, pin, f);
 }
 
 static struct err write_record(const struct fuse *f)
 {
-    char text[RECORD_MAX];
-    int n = snprintf(text, sizeof text, "nexus-pin-fuse 1\nstate %s\nsalt %s\npin %s\nunjudged %d\nproven %d\n",
-                     state_names[f->state], f->salt, f->pin, f->unjudged, f->proven ? 1 : 0);
-    if (n < 0 || (size_t)n >= sizeof text)
-        return FAIL(ERR_INTERNAL, "a PIN fuse record of %d bytes", n);
-    return fd_write_file_durable(f->path, bytes_of(text, (size_t)n));
+    CLEANUP(arena_free) struct arena *a = NULL;
+    TRY(arena_new(RECORD_MAX * 2, &a));
+    struct buf b = buf_in(a, RECORD_MAX);
+    buf_printf(&b, "nexus-pin-fuse 2\nstate %s\nsalt %s\npin %s\nunjudged %d\nproven %d\n", state_names[f->state],
+               f->at_hand.salt, f->at_hand.pin, f->unjudged, f->proven ? 1 : 0);
+    for (int i = 0; i < f->refused_n; i++)
+        buf_printf(&b, "refused %s %s\n", f->refused[i].salt, f->refused[i].pin);
+    TRY(buf_status(&b));
+    return fd_write_file_durable(f->path, buf_bytes(&b));
 }
 
 /* The file is named after the serial, whose bytes a token chooses: anything but letters and digits becomes '_'. */
@@ -134,9 +174,9 @@ struct err fuse_open(const struct crypto *c, const char *dir, struct str serial,
     TRY(name_record(dir, serial, out));
     TRY(take_lock(dir, out));
     TRY(rand_bytes(salt, sizeof salt));
-    hex_encode(salt, sizeof salt, out->salt);
+    hex_encode(salt, sizeof salt, out->at_hand.salt);
     TRY(read_record(c, serial, pin, out));
-    return hash_pin(c, out->salt, pin, serial, out->pin);
+    return hash_pin(c, out->at_hand.salt, pin, serial, out->at_hand.pin);
 }
 
 void fuse_close(struct fuse *f)
@@ -150,6 +190,11 @@ struct err fuse_arm(struct fuse *f, bool count_low)
         return FAIL(ERR_HSM_PIN,
                     "the token refused this PIN before; correct the PIN file (or, if the PIN was reset, remove %s)",
                     f->path);
+    if (f->refused_n == FUSE_REFUSED_MAX)
+        return FAIL(ERR_HSM_PIN,
+                    "the token refused %d PINs since its last good login, and no other is tried; find the right PIN, "
+                    "then remove %s",
+                    f->refused_n, f->path);
     if (f->state == FUSE_STATE_IN_FLIGHT && !f->proven && f->unjudged >= UNJUDGED_MAX)
         return FAIL(ERR_HSM_PIN, "%d attempts with this PIN ended without a verdict; check the PIN, then remove %s",
                     f->unjudged, f->path);
@@ -169,10 +214,13 @@ struct err fuse_settle(struct fuse *f, enum fuse_verdict v)
         f->state = FUSE_STATE_GOOD;
         f->proven = true;
         f->unjudged = 0;
+        f->refused_n = 0;
         break;
     case FUSE_BAD:
         f->state = FUSE_STATE_BLOWN;
         f->proven = false;
+        /* fuse_arm lets no attempt begin with a full list. */
+        f->refused[f->refused_n++] = f->at_hand;
         break;
     case FUSE_UNJUDGED:
         /* The record says so already. */

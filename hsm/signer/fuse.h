@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  * The PIN fuse: a wrong PIN is never tried twice, by this process, a later one or another one of the same state folder.
  * Before C_Login a record "an attempt with this PIN is in flight" is made durable; afterwards the token's verdict is.
- * One record a token; it holds a salted SHA-256 of the PIN, in a folder that only the PIN's own user can read.
+ * One record a token; it holds a salted SHA-256 of the PIN, in a folder that only the PIN's own user can read. It also
+ * keeps those of all PINs that the token has refused since its last good login, so that a PIN file that goes from one
+ * wrong PIN to another and back costs no third try. When there are too many, every new PIN is refused until an
+ * operator removes the record.
  *
  * What a record allows, for the very PIN that it names (any other PIN is a new one and starts afresh):
  *   blown              never again.
@@ -33,15 +36,23 @@ enum { FUSE_SALT_LEN = 16, FUSE_SALT_HEX = 2 * FUSE_SALT_LEN + 1, FUSE_PIN_HEX =
 
 enum fuse_state { FUSE_STATE_NONE, FUSE_STATE_IN_FLIGHT, FUSE_STATE_GOOD, FUSE_STATE_BLOWN };
 
+enum { FUSE_REFUSED_MAX = 16 };
+
+struct fuse_hash {
+    char salt[FUSE_SALT_HEX], pin[FUSE_PIN_HEX];
+};
+
 struct fuse {
     int lock_fd; /* held over the attempt, so that two signers do not try at once */
     char path[PATH_MAX];
-    char salt[FUSE_SALT_HEX], pin[FUSE_PIN_HEX]; /* of the PIN at hand */
-    enum fuse_state state;                       /* what the record says about this PIN */
-    enum fuse_state before;                      /* what it said before the attempt */
-    int unjudged;                                /* attempts without a verdict since the last one */
-    bool proven;                                 /* the token has taken this PIN before */
-    bool corrected;                              /* the record says that another PIN is blown */
+    struct fuse_hash at_hand; /* of the PIN at hand */
+    struct fuse_hash refused[FUSE_REFUSED_MAX];
+    int refused_n;
+    enum fuse_state state;  /* what the record says about this PIN */
+    enum fuse_state before; /* what it said before the attempt */
+    int unjudged;           /* attempts without a verdict since the last one */
+    bool proven;            /* the token has taken this PIN before */
+    bool corrected;         /* the record says that another PIN is blown */
 };
 
 /* Reads the record of the token (serial) in the folder, for this PIN. An unreadable record refuses (ERR_HSM_PIN). */

@@ -152,6 +152,14 @@ static void *heal(void *arg)
     return NULL;
 }
 
+/* By configuration, else what the token allows beside the anchor. */
+static int session_limit(const struct signer *s)
+{
+    uint64_t token = s->token.max_sessions > 1 ? s->token.max_sessions - 1 : s->token.max_sessions;
+    uint64_t limit = s->cf.max_sessions > 0 ? (uint64_t)s->cf.max_sessions : token;
+    return limit == 0 || limit > GATE_SESSIONS_MAX ? GATE_SESSIONS_MAX : (int)limit;
+}
+
 struct err heal_start(struct signer *s)
 {
     pthread_t t;
@@ -161,6 +169,7 @@ struct err heal_start(struct signer *s)
     if (err_is(&e))
         return e;
     s->started = true;
+    gate_init(&s->gate, session_limit(s));
     gate_open(&s->gate);
     if (pthread_create(&t, NULL, heal, s) != 0)
         return FAIL(ERR_NO_MEMORY, "the healing thread");

@@ -11,11 +11,22 @@ static void unpad(char *to, const unsigned char *from, size_t n)
     to[s.n] = '\0';
 }
 
+/* 0 is CK_EFFECTIVELY_INFINITE, and both 0 and ~0 mean "unknown" in the wild. */
+static CK_ULONG said(CK_ULONG count)
+{
+    return count == CK_UNAVAILABLE_INFORMATION ? 0 : count;
+}
+
+/* All our sessions are read-write ones, so the lower of the two counts holds. */
+static CK_ULONG max_sessions(const CK_TOKEN_INFO *info)
+{
+    CK_ULONG all = said(info->ulMaxSessionCount), rw = said(info->ulMaxRwSessionCount);
+    return all == 0 || (rw != 0 && rw < all) ? rw : all;
+}
+
 void identity_of(CK_SLOT_ID slot, const CK_TOKEN_INFO *info, struct token_identity *out)
 {
-    /* 0 and ~0 both mean "unknown" in the wild. */
-    CK_ULONG sessions = info->ulMaxRwSessionCount == CK_UNAVAILABLE_INFORMATION ? 0 : info->ulMaxRwSessionCount;
-    *out = (struct token_identity){.slot = slot, .max_sessions = sessions};
+    *out = (struct token_identity){.slot = slot, .max_sessions = max_sessions(info)};
     unpad(out->label, info->label, sizeof info->label);
     unpad(out->serial, info->serialNumber, sizeof info->serialNumber);
     unpad(out->manufacturer, info->manufacturerID, sizeof info->manufacturerID);

@@ -57,7 +57,24 @@ struct err intake_child(struct signer *s, int signal_fd)
     }
 }
 
-static struct err listen_on(const struct signer *s, int *out)
+/* What an earlier run left behind is replaced. Anything but a socket is not ours to remove, nor is one that somebody
+ * listens on: its clients would be cut off from a signer that serves them. */
+static struct err make_room(const struct sockaddr_un *at)
+{
+    const char *path = at->sun_path;
+    struct stat st;
+    if (lstat(path, &st) != 0 || !S_ISSOCK(st.st_mode))
+        return OK;
+    CLEANUP(fd_close) int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0)
+        return FAIL(ERR_IO, "socket: errno %d", errno);
+    if (connect(fd, (const struct sockaddr *)at, sizeof *at) == 0 || errno != ECONNREFUSED)
+        return FAIL(ERR_CONFIG, "NEXUS_SIGNER_SOCKET: another program listens on %s; end it, or choose another path",
+                    path);
+    return unlink(path) == 0 ? OK : FAIL(ERR_CONFIG, "NEXUS_SIGNER_SOCKET: cannot replace %s: errno %d", path, errno);
+}
+
+static struct err listen_on(const struct signer *s, int *out, struct stat *own)
 {
     struct sockaddr_un at = {.sun_family = AF_UNIX};
     const char *path = s->cf.socket.p;
@@ -65,16 +82,12 @@ static struct err listen_on(const struct signer *s, int *out)
     CLEANUP(fd_close) int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return FAIL(ERR_IO, "socket: errno %d", errno);
-    struct stat st;
-    /* What an earlier run left behind is replaced; anything but a socket is not ours to remove. */
-    bool left_over = lstat(path, &st) == 0 && S_ISSOCK(st.st_mode);
-    if (left_over && unlink(path) != 0)
-        return FAIL(ERR_CONFIG, "NEXUS_SIGNER_SOCKET: cannot replace %s: errno %d", path, errno);
+    TRY(make_room(&at));
     if (bind(fd, (const struct sockaddr *)&at, sizeof at) != 0 || listen(fd, BACKLOG) != 0)
         return FAIL(ERR_CONFIG, "NEXUS_SIGNER_SOCKET: cannot listen on %s: errno %d", path, errno);
     /* Another user's broker must reach the socket; who it is, is checked for each connection. */
     bool foreign = s->cf.peer_uid >= 0 && s->cf.peer_uid != (int64_t)getuid();
-    if (chmod(path, foreign ? 0666 : 0600) != 0)
+    if (chmod(path, foreign ? 0666 : 0600) != 0 || lstat(path, own) != 0)
         return FAIL(ERR_CONFIG, "NEXUS_SIGNER_SOCKET: chmod %s: errno %d", path, errno);
     *out = fd;
     fd = -1;
@@ -103,10 +116,19 @@ static void accept_one(struct signer *s, int listener)
     fd = -1;
 }
 
+/* By now the path may be another signer's. */
+static void remove_own(const char *path, const struct stat *own)
+{
+    struct stat st;
+    if (lstat(path, &st) == 0 && st.st_dev == own->st_dev && st.st_ino == own->st_ino)
+        (void)unlink(path);
+}
+
 struct err intake_listen(struct signer *s, int signal_fd)
 {
     CLEANUP(fd_close) int listener = -1;
-    TRY(listen_on(s, &listener));
+    struct stat own;
+    TRY(listen_on(s, &listener, &own));
     LOG(LOG_INFO, "signer listens", LOG_STR("socket", s->cf.socket));
     for (;;) {
         bool signalled = false;
@@ -115,6 +137,6 @@ struct err intake_listen(struct signer *s, int signal_fd)
             break;
         accept_one(s, listener);
     }
-    (void)unlink(s->cf.socket.p);
+    remove_own(s->cf.socket.p, &own);
     return OK;
 }

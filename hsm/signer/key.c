@@ -116,7 +116,12 @@ static CK_RV read_public(const struct object *o, struct key *k)
     return rv;
 }
 
-static CK_RV read_evidence(const struct object *o, struct key *k, bool *always_authenticate)
+/* What else the object may be used for. An attribute that the token does not know is false. */
+struct uses {
+    bool sign, decrypt, unwrap, wrap, derive, always_authenticate;
+};
+
+static CK_RV read_evidence(const struct object *o, struct key *k, struct uses *u)
 {
     struct hsm_evidence *e = &k->evidence;
     const struct {
@@ -130,7 +135,12 @@ static CK_RV read_evidence(const struct object *o, struct key *k, bool *always_a
         {CKA_NEVER_EXTRACTABLE, &e->never_extractable},
         {CKA_PRIVATE, &e->private_object},
         {CKA_TOKEN, &e->token_object},
-        {CKA_ALWAYS_AUTHENTICATE, always_authenticate},
+        {CKA_SIGN, &u->sign},
+        {CKA_DECRYPT, &u->decrypt},
+        {CKA_UNWRAP, &u->unwrap},
+        {CKA_WRAP, &u->wrap},
+        {CKA_DERIVE, &u->derive},
+        {CKA_ALWAYS_AUTHENTICATE, &u->always_authenticate},
     };
     CK_RV rv = CKR_OK;
     for (size_t i = 0; rv == CKR_OK && i < COUNT(wanted); i++)
@@ -138,7 +148,29 @@ static CK_RV read_evidence(const struct object *o, struct key *k, bool *always_a
     return rv;
 }
 
-static struct err judge(const struct key *k, bool always_authenticate, bool accept_imported)
+/* A key does one thing. One that signs and decrypts can be made to decrypt what it signed for others; one that wraps
+ * and decrypts gives away in the clear what it wrapped. */
+static struct err judge_uses(const struct key *k, const struct uses *u)
+{
+    if (u->always_authenticate)
+        return FAIL(ERR_CONFIG, "%s wants the PIN for every use (CKA_ALWAYS_AUTHENTICATE); it cannot serve here",
+                    k->label);
+    if (k->purpose == HSM_KEK && u->sign)
+        return FAIL(ERR_CONFIG, "%s may sign besides wrapping (CKA_SIGN is true); make a new key, destroy this one",
+                    k->label);
+    if (k->purpose == HSM_KEK && u->wrap && u->decrypt)
+        return FAIL(ERR_CONFIG,
+                    "%s may both wrap and decrypt (CKA_WRAP, CKA_DECRYPT), so a wrapped key can be read; make a new "
+                    "key, destroy this one",
+                    k->label);
+    if (k->purpose != HSM_KEK && (u->decrypt || u->unwrap || u->derive))
+        return FAIL(ERR_CONFIG,
+                    "%s may do more than sign: DECRYPT=%d UNWRAP=%d DERIVE=%d; make a new key, destroy this one",
+                    k->label, u->decrypt, u->unwrap, u->derive);
+    return OK;
+}
+
+static struct err judge(const struct key *k, const struct uses *u, bool accept_imported)
 {
     const struct hsm_evidence *e = &k->evidence;
     if (e->extractable)
@@ -146,9 +178,10 @@ static struct err judge(const struct key *k, bool always_authenticate, bool acce
                     k->label);
     if (!e->sensitive)
         return FAIL(ERR_CONFIG, "%s can be read (CKA_SENSITIVE is false); make a new key, destroy this one", k->label);
-    if (always_authenticate)
-        return FAIL(ERR_CONFIG, "%s wants the PIN for every use (CKA_ALWAYS_AUTHENTICATE); it cannot serve here",
-                    k->label);
+    if (!e->private_object || !e->token_object)
+        return FAIL(ERR_CONFIG, "%s is not a private token object: PRIVATE=%d TOKEN=%d; make a new key", k->label,
+                    e->private_object, e->token_object);
+    TRY(judge_uses(k, u));
     bool born_here = e->local && e->always_sensitive && e->never_extractable;
     if (!born_here && !accept_imported)
         return FAIL(ERR_CONFIG, "%s was not born in the token: LOCAL=%d ALWAYS_SENSITIVE=%d NEVER_EXTRACTABLE=%d",
@@ -164,7 +197,7 @@ static struct err judge(const struct key *k, bool always_authenticate, bool acce
 CK_RV key_read(const struct lease *l, CK_OBJECT_HANDLE h, bool accept_imported, struct key *out, struct err *verdict)
 {
     const struct object o = {.l = l, .h = h};
-    bool always_authenticate = false;
+    struct uses uses = {0};
     *verdict = OK;
     CK_RV rv = read_name(&o, out, verdict);
     if (rv != CKR_OK || err_is(verdict))
@@ -172,13 +205,13 @@ CK_RV key_read(const struct lease *l, CK_OBJECT_HANDLE h, bool accept_imported, 
     rv = read_type(&o, out, verdict);
     if (rv != CKR_OK || err_is(verdict))
         return rv;
-    rv = read_evidence(&o, out, &always_authenticate);
+    rv = read_evidence(&o, out, &uses);
     if (rv == CKR_OK && out->type != HSM_AES_256)
         rv = read_public(&o, out);
     else if (rv == CKR_OK)
         rv = attr_bytes(&o, CKA_CHECK_VALUE, out->check, sizeof out->check, &out->check_n);
     if (rv == CKR_OK)
-        *verdict = judge(out, always_authenticate, accept_imported);
+        *verdict = judge(out, &uses, accept_imported);
     atomic_store(&out->handle, h);
     return rv;
 }

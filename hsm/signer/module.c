@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "hsm/signer/module.h"
 
+#include "hsm/signer/ckr.h"
+
 #include <dlfcn.h>
 #include <string.h>
 
@@ -14,8 +16,12 @@ struct err module_load(const char *path, struct module *out)
     CK_C_GetFunctionList get = NULL;
     _Static_assert(sizeof get == sizeof symbol, "POSIX: a function's address fits a void *");
     memcpy(&get, &symbol, sizeof get);
-    if (get == NULL || get(&out->f) != CKR_OK || out->f == NULL)
-        return FAIL(ERR_CONFIG, "NEXUS_PKCS11_MODULE: %s has no usable C_GetFunctionList", path);
+    if (get == NULL)
+        return FAIL(ERR_CONFIG, "NEXUS_PKCS11_MODULE: %s has no C_GetFunctionList", path);
+    CK_RV rv = get(&out->f);
+    /* A module that is short of memory now may load at the next start: no reason never to start again. */
+    if (rv != CKR_OK || out->f == NULL)
+        return FAIL(ERR_HSM_UNAVAILABLE, "C_GetFunctionList: %s", ckr_find(rv)->name);
     return OK;
 }
 

@@ -12,7 +12,7 @@ struct module {
     CK_FUNCTION_LIST *f;
 };
 
-/* ERR_CONFIG when the file is not a PKCS#11 module. */
+/* ERR_CONFIG when the file is not a PKCS#11 module; ERR_HSM_UNAVAILABLE when it is one that cannot serve now. */
 struct err module_load(const char *path, struct module *out);
 
 /* C_Initialize with the promise that we use threads. */

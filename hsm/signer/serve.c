@@ -14,7 +14,9 @@
 #include "hsm/signer/sign.h"
 #include "hsm/signer/wrap.h"
 
+#include <errno.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 
 /* The scratch arena holds one decoded signing input. */
 enum { SCRATCH_MAX = 1 << 20, SEND_US = 10000000 };
@@ -31,10 +33,22 @@ struct client {
     struct frame frame, reply;
 };
 
-/* Every use of a key that gets past the permissions has its number, whatever becomes of it. */
-static void count_use(struct client *c, struct proto_reply *r)
+/* Clients send nothing while they wait, and hang up at their deadline. */
+static bool is_waiting(int fd)
 {
+    char byte;
+    ssize_t r = recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+    return r > 0 || (r < 0 && (errno == EAGAIN || errno == EINTR));
+}
+
+/* Every use of a key that gets past the permissions has its number, whatever becomes of it. A use that nobody waits
+ * for any more is not begun: its signature would be in nobody's books, and its number a gap in the broker's. */
+static struct err count_use(struct client *c, struct proto_reply *r)
+{
+    if (!is_waiting(c->fd))
+        return FAIL(ERR_HSM_UNAVAILABLE, "the client has hung up");
     r->mark.counter = atomic_fetch_add(&c->s->counter, 1) + 1;
+    return OK;
 }
 
 static struct err run(struct client *c, const char *name, CK_RV (*step)(void *, const struct lease *), void *self,
@@ -85,7 +99,7 @@ static struct err do_sign(struct client *c, const struct proto_request *q, struc
     TRY(permit_alg(j->key->type, q->alg));
     TRY(shape_check(j->key->purpose, q->alg, q->data, clock_now_s(&wall), c->scratch));
     TRY(sign_prepare(j, q->data));
-    count_use(c, r);
+    TRY(count_use(c, r));
     TRY(run(c, "sign", sign_run, j, j->key));
     r->data = bytes_of(j->out, j->out_n);
     r->us = j->us;
@@ -115,7 +129,7 @@ static struct err use_kek(struct client *c, const struct proto_request *q, struc
     u.w->alg = c->s->can.wrap;
     u.w->in_n = q->data.n;
     memcpy(u.w->in, q->data.p, q->data.n);
-    count_use(c, r);
+    TRY(count_use(c, r));
     struct job job = {
         .name = proto_op_name(q->op), .run = use_kek_run, .self = &u, .key = u.key, .input_is_foreign = !wrap};
     TRY(ladder_run(c->s, c->watch, &job));
@@ -194,6 +208,8 @@ static struct err do_hello(struct client *c, const struct proto_request *q, stru
 {
     const struct signer *s = c->s;
     (void)q;
+    /* No use of a key, but the question where the counter stands. */
+    r->mark.counter = atomic_load(&s->counter);
     r->info = (struct hsm_info){.token_label = str_of(s->token.label),
                                 .token_serial = str_of(s->token.serial),
                                 .manufacturer = str_of(s->token.manufacturer),
@@ -232,8 +248,6 @@ static struct err answer(struct client *c, const struct proto_request *q)
     struct proto_reply r = {.op = q->op};
     memcpy(r.mark.instance, c->s->instance, sizeof r.mark.instance);
     struct err e = handlers[q->op](c, q, &r);
-    if (r.mark.counter == 0)
-        r.mark.counter = atomic_load(&c->s->counter);
     if (err_is(&e)) {
         log_refusal(q, &e);
         r.status = proto_status_of(e.code);
@@ -242,13 +256,14 @@ static struct err answer(struct client *c, const struct proto_request *q)
     return proto_write_reply(&r, &c->reply);
 }
 
-/* Nothing of a DEK stays behind in this process. */
+/* Nothing of a DEK, or of random bytes that may become a secret, stays behind in this process. */
 static void wipe(struct client *c, enum proto_op op)
 {
     arena_reset(c->scratch);
-    if (op != PROTO_WRAP && op != PROTO_UNWRAP)
+    if (op != PROTO_WRAP && op != PROTO_UNWRAP && op != PROTO_RANDOM)
         return;
     explicit_bzero(&c->wrap, sizeof c->wrap);
+    explicit_bzero(c->random, sizeof c->random);
     frame_wipe(&c->frame);
     frame_wipe(&c->reply);
 }

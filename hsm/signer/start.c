@@ -47,7 +47,6 @@ static struct err prepare(struct signer *s)
     TRY(rand_bytes(s->instance, sizeof s->instance));
     TRY(crypto_new("default", &s->crypto));
     TRY(keys_init(&s->keys, s->cf.accept_imported));
-    gate_init(&s->gate, (int)s->cf.max_sessions);
     pthread_mutex_init(&s->login_lock, NULL);
     pthread_mutex_init(&s->generate_lock, NULL);
     if (s->cf.accept_imported)

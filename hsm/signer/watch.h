@@ -9,7 +9,9 @@
 #include <stdatomic.h>
 #include <stdint.h>
 
-enum { WATCH_SLOTS = 256 };
+/* The broker has up to 258 clients (256 workers, its background and its health check). Each may have a thread that is
+ * stuck for a request that it gave up, and a new one. */
+enum { WATCH_SLOTS = 520 };
 
 /* A thread that calls the module. since_us is the monotonic time at which its call began, 0 outside of calls. */
 struct watch_slot {

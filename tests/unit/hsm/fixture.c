@@ -8,7 +8,9 @@
 #include "crypto/jws.h"
 
 #include <dirent.h>
+#include <dlfcn.h>
 #include <fcntl.h>
+#include <p11-kit/pkcs11.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -57,6 +59,44 @@ void fx_shell(struct fx *f, const char *command)
         (void)dup2(quiet, STDOUT_FILENO);
         (void)execle("/bin/sh", "sh", "-c", command, (char *)NULL, f->env);
         _exit(127);
+    }
+    assert_int_equal(fx_wait_exit(pid), 0);
+}
+
+static CK_RV deny_uses(CK_FUNCTION_LIST *p)
+{
+    CK_OBJECT_CLASS class = CKO_PRIVATE_KEY;
+    CK_BBOOL no = CK_FALSE;
+    CK_ATTRIBUTE wanted = {CKA_CLASS, &class, sizeof class};
+    CK_ATTRIBUTE denied[] = {{CKA_DECRYPT, &no, sizeof no}, {CKA_UNWRAP, &no, sizeof no}, {CKA_DERIVE, &no, sizeof no}};
+    CK_SLOT_ID slots[4];
+    CK_ULONG slots_n = COUNT(slots), n = 0;
+    CK_SESSION_HANDLE s = 0;
+    CK_OBJECT_HANDLE h[8];
+    CK_BYTE pin[] = FX_PIN;
+    CK_RV rv = p->C_Initialize(NULL);
+    rv = rv == CKR_OK ? p->C_GetSlotList(CK_TRUE, slots, &slots_n) : rv;
+    rv = rv == CKR_OK ? p->C_OpenSession(slots[0], CKF_SERIAL_SESSION | CKF_RW_SESSION, NULL, NULL, &s) : rv;
+    rv = rv == CKR_OK ? p->C_Login(s, CKU_USER, pin, sizeof pin - 1) : rv;
+    rv = rv == CKR_OK ? p->C_FindObjectsInit(s, &wanted, 1) : rv;
+    rv = rv == CKR_OK ? p->C_FindObjects(s, h, COUNT(h), &n) : rv;
+    rv = rv == CKR_OK ? p->C_FindObjectsFinal(s) : rv;
+    for (CK_ULONG i = 0; i < n && rv == CKR_OK; i++)
+        rv = p->C_SetAttributeValue(s, h[i], denied, COUNT(denied));
+    return n == 0 && rv == CKR_OK ? CKR_OBJECT_HANDLE_INVALID : rv;
+}
+
+void fx_sign_only(struct fx *f)
+{
+    pid_t pid = fork();
+    if (pid == 0) {
+        CK_FUNCTION_LIST *p = NULL;
+        CK_C_GetFunctionList get = NULL;
+        (void)setenv("SOFTHSM2_CONF", fx_path(f, "softhsm.conf"), 1);
+        void *module = dlopen(SOFTHSM, RTLD_NOW);
+        void *symbol = module != NULL ? dlsym(module, "C_GetFunctionList") : NULL;
+        memcpy(&get, &symbol, sizeof get);
+        _exit(get != NULL && get(&p) == CKR_OK && deny_uses(p) == CKR_OK ? 0 : 1);
     }
     assert_int_equal(fx_wait_exit(pid), 0);
 }

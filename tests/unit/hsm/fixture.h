@@ -58,6 +58,9 @@ const char *fx_path(struct fx *f, const char *name);
 /* Runs a command line by the shell with the signer's environment; fails the test when it fails. */
 void fx_shell(struct fx *f, const char *command);
 
+/* Denies all private keys on the token every use but signing: pkcs11-tool leaves that to SoftHSM, which allows all. */
+void fx_sign_only(struct fx *f);
+
 /* The shim's script and its log. */
 void fx_script(struct fx *f, const char *text);
 size_t fx_log_count(struct fx *f, const char *start);

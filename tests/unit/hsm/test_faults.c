@@ -5,7 +5,9 @@
 #include "base/clock.h"
 
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
+#include <sys/wait.h>
 
 static struct hsm_key start_with_key(struct fx *f)
 {
@@ -132,6 +134,66 @@ static void k02_hang_costs_one_request_then_the_process(void **state)
     fail_msg("a call that hangs for ever did not replace the signer");
 }
 
+/* A request that was given up while the signer stood still is not signed when it goes on, and has no number. */
+static void request_of_a_client_that_hung_up_is_not_signed(void **state)
+{
+    struct fx *f = *state;
+    struct hsm_signature sig, late, next;
+    struct hsm_key k = start_with_key(f);
+    pid_t pid = fx_signer_pid();
+    assert_ok(fx_sign(f, f->c, &k, JOSE_ES256, &sig));
+    size_t signs = fx_log_count(f, "C_Sign ");
+    struct str input = fx_input(f, JOSE_ES256, "at+jwt", 0, 60);
+    siginfo_t stopped;
+    assert_int_equal(kill(pid, SIGSTOP), 0);
+    /* Told once all of its threads stand still. */
+    assert_int_equal(waitid(P_PID, (id_t)pid, &stopped, WSTOPPED), 0);
+    struct err e = hsm_sign(f->c, &k.id, JOSE_ES256, str_bytes(input), clock_mono_us() + 200000, &late);
+    assert_int_equal(kill(pid, SIGCONT), 0);
+    assert_int_equal(e.code, ERR_DEADLINE);
+    assert_int_equal(late.mark.counter, 0);
+    (void)poll(NULL, 0, 300);
+    assert_int_equal(fx_log_count(f, "C_Sign "), signs);
+    assert_ok(fx_sign(f, f->c, &k, JOSE_ES256, &next));
+    assert_int_equal(next.mark.counter, sig.mark.counter + 1);
+    assert_true(same_process(&sig.mark, &next.mark));
+}
+
+/* Each counted use has its number, failed or not; what was refused before has none. */
+static void only_counted_uses_have_a_number(void **state)
+{
+    struct fx *f = *state;
+    struct hsm_signature sig;
+    struct hsm_key k = start_with_key(f);
+    struct str input = fx_input(f, JOSE_ES256, "at+jwt", 0, 60);
+    assert_ok(fx_sign(f, f->c, &k, JOSE_ES256, &sig));
+    assert_int_equal(sig.mark.counter, 1);
+    assert_err(hsm_sign(f->c, &k.id, JOSE_ES384, str_bytes(input), fx_deadline(), &sig), ERR_HSM_REFUSED);
+    assert_int_equal(sig.mark.counter, 0);
+    fx_script(f, "C_Sign 1 rv=CKR_DEVICE_ERROR\n");
+    assert_err(hsm_sign(f->c, &k.id, JOSE_ES256, str_bytes(input), fx_deadline(), &sig), ERR_HSM_UNAVAILABLE);
+    assert_int_equal(sig.mark.counter, 2);
+    assert_int_equal(mark_of(f).counter, 2);
+}
+
+/* A token that refuses every denial of a use makes a key that may do everything; it is not kept. */
+static void generated_key_of_many_uses_is_destroyed(void **state)
+{
+    struct fx *f = *state;
+    struct hsm_key_id id = fx_id(1);
+    struct hsm_key made, *keys = NULL;
+    size_t n = 1;
+    fx_script(f, "C_GenerateKeyPair 1-7 rv=CKR_TEMPLATE_INCONSISTENT\n");
+    fx_start(f);
+    size_t destroyed = fx_log_count(f, "C_DestroyObject CKR_OK");
+    assert_err(hsm_generate(f->c, &id, HSM_SESSION, HSM_RSA_2048, f->a, fx_deadline(), &made), ERR_HSM_REFUSED);
+    assert_int_equal(fx_log_count(f, "C_GenerateKeyPair CKR_OK"), 1);
+    assert_int_equal(fx_log_count(f, "C_DestroyObject CKR_OK"), destroyed + 2);
+    assert_ok(hsm_keys(f->c, f->a, fx_deadline(), &keys, &n));
+    assert_int_equal(n, 0);
+    (void)fx_generate(f, 1, HSM_SESSION, HSM_EC_P256);
+}
+
 /* K04: fewer sessions than clients: all of them are served. */
 static void k04_few_sessions_serve_many_clients(void **state)
 {
@@ -197,6 +259,17 @@ static void k06_wrong_pin_is_tried_once(void **state)
     assert_int_equal(fx_log_count(f, "C_Login"), 1);
     fx_write(f, "pin", FX_PIN "\n");
     fx_start(f);
+    assert_int_equal(fx_log_count(f, "C_Login"), 2);
+}
+
+static void k06_wrong_pins_in_turn_are_tried_once_each(void **state)
+{
+    struct fx *f = *state;
+    static const char *const pins[] = {"0000\n", "1111\n", "0000\n", "1111\n"};
+    for (size_t i = 0; i < COUNT(pins); i++) {
+        fx_write(f, "pin", pins[i]);
+        assert_int_equal(fx_wait_exit(fx_child(f)), SIGNER_EXIT_PIN);
+    }
     assert_int_equal(fx_log_count(f, "C_Login"), 2);
 }
 
@@ -316,6 +389,7 @@ static void replaced_key_is_refused(void **state)
                      "--label nexus:session:01010101010101010101010101010101",
                      STR_FMT(tool), STR_FMT(tool), STR_FMT(tool));
     fx_shell(f, replace.p);
+    fx_sign_only(f);
     size_t signs = fx_log_count(f, "C_Sign CKR_OK");
     for (int i = 0; i < 3; i++)
         assert_err(fx_sign(f, f->c, &k, JOSE_ES256, &sig), ERR_HSM_REFUSED);
@@ -381,10 +455,14 @@ int main(void)
         TEST(k01_general_error_on_unwrap_is_the_blobs_fault),
         TEST(k01_outage_has_no_storm),
         TEST(k02_hang_costs_one_request_then_the_process),
+        TEST(request_of_a_client_that_hung_up_is_not_signed),
+        TEST(only_counted_uses_have_a_number),
+        TEST(generated_key_of_many_uses_is_destroyed),
         TEST(k04_few_sessions_serve_many_clients),
         TEST(k04_no_session_at_all_is_unavailable),
         TEST(k05_another_token_in_the_slot_is_not_used),
         TEST(k06_wrong_pin_is_tried_once),
+        TEST(k06_wrong_pins_in_turn_are_tried_once_each),
         TEST(k06_pin_flags_are_obeyed),
         TEST(k06_pin_that_turns_wrong_stops_the_signer),
         TEST(k06_login_killed_midway_is_repeated_once),

@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 struct fuse_fx {
@@ -63,6 +64,32 @@ static void refused_pin_is_never_tried_again(void **state)
         assert_err(attempt(*state, "1234", false, &good), ERR_HSM_PIN);
     assert_ok(attempt(*state, "4321", false, &good));
     assert_ok(attempt(*state, "4321", false, &good));
+}
+
+static void refused_pins_are_remembered_until_a_good_login(void **state)
+{
+    assert_ok(attempt(*state, "1111", false, &bad));
+    assert_ok(attempt(*state, "2222", false, &bad));
+    assert_err(attempt(*state, "1111", false, &good), ERR_HSM_PIN);
+    assert_err(attempt(*state, "2222", false, &good), ERR_HSM_PIN);
+    /* A new PIN whose attempt was killed, or was not needed, does not clear the others. */
+    assert_ok(attempt(*state, "3333", false, NULL));
+    assert_err(attempt(*state, "1111", false, &good), ERR_HSM_PIN);
+    assert_ok(attempt(*state, "4444", false, &untried));
+    assert_err(attempt(*state, "2222", false, &good), ERR_HSM_PIN);
+    assert_ok(attempt(*state, "4444", false, &good));
+    assert_ok(attempt(*state, "1111", false, &good));
+}
+
+static void too_many_refused_pins_refuse_every_new_one(void **state)
+{
+    for (int i = 0; i < FUSE_REFUSED_MAX; i++) {
+        char pin[8];
+        (void)snprintf(pin, sizeof pin, "%d", 1000 + i);
+        assert_ok(attempt(*state, pin, false, &bad));
+    }
+    assert_err(attempt(*state, "1234", false, &good), ERR_HSM_PIN);
+    assert_err(attempt(*state, "1000", false, &good), ERR_HSM_PIN);
 }
 
 static void good_pin_that_is_refused_blows(void **state)
@@ -128,6 +155,12 @@ static void damaged_record_refuses(void **state)
     assert_int_equal(truncate(path, 40), 0);
     assert_err(attempt(f, "1234", false, &good), ERR_HSM_PIN);
     assert_int_equal(unlink(path), 0);
+    assert_ok(attempt(f, "4321", false, &bad));
+    struct stat st;
+    assert_int_equal(stat(path, &st), 0);
+    assert_int_equal(truncate(path, st.st_size - 2), 0);
+    assert_err(attempt(f, "1234", false, &good), ERR_HSM_PIN);
+    assert_int_equal(unlink(path), 0);
     assert_ok(attempt(f, "1234", false, &good));
 }
 
@@ -149,6 +182,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(good_pin_is_used_again),
         TEST(refused_pin_is_never_tried_again),
+        TEST(refused_pins_are_remembered_until_a_good_login),
+        TEST(too_many_refused_pins_refuse_every_new_one),
         TEST(good_pin_that_is_refused_blows),
         TEST(killed_attempt_is_repeated_once),
         TEST(killed_attempt_may_turn_good),

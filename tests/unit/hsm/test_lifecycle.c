@@ -23,6 +23,21 @@ static enum err_code settled_error(struct fx *f)
     }
 }
 
+/* To the broker's callers a signer that cannot be configured is an outage; the detail tells the operator what to do. */
+static void assert_config_refused(struct fx *f)
+{
+    int64_t end = clock_mono_us() + FX_WAIT_S * 1000000LL;
+    for (;;) {
+        struct hsm_info info;
+        struct err e = hsm_hello(f->c, f->a, fx_deadline(), &info);
+        assert_int_equal(e.code, ERR_HSM_UNAVAILABLE);
+        if (strstr(e.detail, "refused its configuration") != NULL && strstr(e.detail, "restart the broker") != NULL)
+            return;
+        assert_true(clock_mono_us() < end);
+        (void)poll(NULL, 0, 10);
+    }
+}
+
 static void killed_signer_is_started_again(void **state)
 {
     struct fx *f = *state;
@@ -65,7 +80,7 @@ static void bad_configuration_is_not_retried(void **state)
     struct fx *f = *state;
     fx_env(f, "NEXUS_PKCS11_URI", "pkcs11:token=unit?pin-value=4711");
     fx_spawn(f);
-    assert_int_equal(settled_error(f), ERR_CONFIG);
+    assert_config_refused(f);
 }
 
 static void pin_source_is_honoured(void **state)
@@ -78,12 +93,27 @@ static void pin_source_is_honoured(void **state)
     fx_start(f);
 }
 
+/* The broker hands any number on that its own setting takes; more than the signer has room for is no mistake. */
+static void any_number_of_sessions_is_taken(void **state)
+{
+    struct fx *f = *state;
+    static const char *const numbers[] = {"0", "1", "256", "100000"};
+    for (size_t i = 0; i < COUNT(numbers); i++) {
+        struct hsm_signature sig;
+        fx_env(f, "NEXUS_SIGNER_MAX_SESSIONS", numbers[i]);
+        fx_start(f);
+        struct hsm_key k = fx_generate(f, 1, HSM_SESSION, HSM_EC_P256);
+        assert_ok(fx_sign(f, f->c, &k, JOSE_ES256, &sig));
+        fx_stop(f);
+    }
+}
+
 static void two_tokens_of_one_name_are_refused(void **state)
 {
     struct fx *f = *state;
     fx_shell(f, "softhsm2-util --init-token --free --label unit --so-pin 87654321 --pin " FX_PIN);
     fx_spawn(f);
-    assert_int_equal(settled_error(f), ERR_CONFIG);
+    assert_config_refused(f);
 }
 
 static void missing_token_is_waited_for(void **state)
@@ -129,7 +159,7 @@ static void extractable_key_refuses_the_start(void **state)
     /* No switch accepts a key that can leave. */
     fx_env(f, "NEXUS_INSECURE_ACCEPT_IMPORTED_KEYS", "on");
     fx_spawn(f);
-    assert_int_equal(settled_error(f), ERR_CONFIG);
+    assert_config_refused(f);
 }
 
 static void make_imported_key(struct fx *f)
@@ -149,6 +179,7 @@ static void make_imported_key(struct fx *f)
         f->dir, f->dir);
     fx_shell(f, make.p);
     fx_shell(f, import.p);
+    fx_sign_only(f);
 }
 
 static void imported_key_needs_the_switch(void **state)
@@ -159,7 +190,7 @@ static void imported_key_needs_the_switch(void **state)
     size_t n = 0;
     make_imported_key(f);
     fx_spawn(f);
-    assert_int_equal(settled_error(f), ERR_CONFIG);
+    assert_config_refused(f);
     fx_stop(f);
     fx_env(f, "NEXUS_INSECURE_ACCEPT_IMPORTED_KEYS", "on");
     fx_start(f);
@@ -182,6 +213,29 @@ static void foreign_keys_are_left_alone(void **state)
     assert_int_equal(n, 0);
 }
 
+/* pkcs11-tool does not deny what it is not asked for, and SoftHSM then allows it: the key signs and decrypts. */
+static void key_of_many_uses_refuses_the_start(void **state)
+{
+    struct fx *f = *state;
+    fx_shell(f, IMPORT_TOOL
+             "--keypairgen --key-type rsa:2048 --usage-sign --usage-decrypt --id 01010101010101010101010101010101 "
+             "--label nexus:session:01010101010101010101010101010101");
+    fx_env(f, "NEXUS_INSECURE_ACCEPT_IMPORTED_KEYS", "on");
+    fx_spawn(f);
+    assert_config_refused(f);
+}
+
+static void kek_of_many_uses_refuses_the_start(void **state)
+{
+    struct fx *f = *state;
+    fx_shell(f, IMPORT_TOOL "--keygen --key-type AES:32 --usage-wrap --usage-decrypt --sensitive --private "
+                            "--id 01010101010101010101010101010101 "
+                            "--label nexus:kek:01010101010101010101010101010101");
+    fx_env(f, "NEXUS_INSECURE_ACCEPT_IMPORTED_KEYS", "on");
+    fx_spawn(f);
+    assert_config_refused(f);
+}
+
 static void two_keys_of_one_id_refuse_the_start(void **state)
 {
     struct fx *f = *state;
@@ -189,8 +243,9 @@ static void two_keys_of_one_id_refuse_the_start(void **state)
         fx_shell(f,
                  IMPORT_TOOL "--keypairgen --key-type EC:prime256v1 --usage-sign --id 01010101010101010101010101010101 "
                              "--label nexus:session:01010101010101010101010101010101");
+    fx_sign_only(f);
     fx_spawn(f);
-    assert_int_equal(settled_error(f), ERR_CONFIG);
+    assert_config_refused(f);
 }
 
 static void foreign_user_may_not_connect(void **state)
@@ -210,6 +265,45 @@ static void foreign_user_may_not_connect(void **state)
     (void)fx_wait_exit(pid);
 }
 
+static void wait_for_socket(struct fx *f, const char *path)
+{
+    struct hsm_info info;
+    assert_ok(hsm_client_new(hsm_connector_path(path), &f->c));
+    int64_t end = clock_mono_us() + FX_WAIT_S * 1000000LL;
+    for (struct err e = hsm_hello(f->c, f->a, fx_deadline(), &info); err_is(&e);) {
+        assert_true(clock_mono_us() < end);
+        (void)poll(NULL, 0, 10);
+        e = hsm_hello(f->c, f->a, fx_deadline(), &info);
+    }
+}
+
+static void live_signer_keeps_its_socket(void **state)
+{
+    struct fx *f = *state;
+    struct hsm_info info;
+    const char *path = fx_path(f, "socket");
+    fx_env(f, "NEXUS_SIGNER_SOCKET", path);
+    pid_t first = fx_serve(f);
+    wait_for_socket(f, path);
+    assert_int_equal(fx_wait_exit(fx_serve(f)), SIGNER_EXIT_CONFIG);
+    hsm_client_free(&f->c);
+    assert_ok(hsm_client_new(hsm_connector_path(path), &f->c));
+    assert_ok(hsm_hello(f->c, f->a, fx_deadline(), &info));
+    /* One that was killed leaves its socket behind, which the next replaces. */
+    assert_int_equal(kill(first, SIGKILL), 0);
+    (void)fx_wait_exit(first);
+    hsm_client_free(&f->c);
+    assert_int_equal(access(path, F_OK), 0);
+    pid_t second = fx_serve(f);
+    wait_for_socket(f, path);
+    /* A path that somebody else has taken over is left alone. */
+    assert_int_equal(unlink(path), 0);
+    fx_write(f, "socket", "another's");
+    assert_int_equal(kill(second, SIGTERM), 0);
+    assert_int_equal(fx_wait_exit(second), SIGNER_EXIT_OK);
+    assert_int_equal(access(path, F_OK), 0);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, fx_make, fx_remove)
@@ -219,14 +313,18 @@ int main(void)
         TEST(wrong_pin_stops_everything),
         TEST(bad_configuration_is_not_retried),
         TEST(pin_source_is_honoured),
+        TEST(any_number_of_sessions_is_taken),
         TEST(two_tokens_of_one_name_are_refused),
         TEST(missing_token_is_waited_for),
         TEST(token_that_leaves_and_returns_heals),
         TEST(extractable_key_refuses_the_start),
         TEST(imported_key_needs_the_switch),
         TEST(foreign_keys_are_left_alone),
+        TEST(key_of_many_uses_refuses_the_start),
+        TEST(kek_of_many_uses_refuses_the_start),
         TEST(two_keys_of_one_id_refuse_the_start),
         TEST(foreign_user_may_not_connect),
+        TEST(live_signer_keeps_its_socket),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -3,6 +3,7 @@
 
 #include "crypto/b64u.h"
 #include "hsm/signer/ckr.h"
+#include "hsm/signer/identity.h"
 #include "hsm/signer/permit.h"
 #include "hsm/signer/shape.h"
 #include "hsm/signer/watch.h"
@@ -196,6 +197,40 @@ static void watch_counts_stuck_calls(void **state)
     free(w);
 }
 
+/* 256 workers and two more, each with a thread that is stuck for a request given up. */
+static void watch_has_room_for_all_workers(void **state)
+{
+    (void)state;
+    struct watch *w = calloc(1, sizeof *w);
+    assert_non_null(w);
+    for (int i = 0; i < 2 * 258; i++)
+        assert_non_null(watch_join(w));
+    free(w);
+}
+
+static void tokens_tell_how_many_sessions_they_allow(void **state)
+{
+    (void)state;
+    static const struct {
+        CK_ULONG all, rw, want;
+    } rows[] = {{CK_EFFECTIVELY_INFINITE, CK_EFFECTIVELY_INFINITE, 0},
+                {CK_UNAVAILABLE_INFORMATION, CK_UNAVAILABLE_INFORMATION, 0},
+                {40, CK_UNAVAILABLE_INFORMATION, 40},
+                {CK_EFFECTIVELY_INFINITE, 8, 8},
+                {40, 8, 8},
+                {8, 40, 8}};
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        CK_TOKEN_INFO info = {.ulMaxSessionCount = rows[i].all, .ulMaxRwSessionCount = rows[i].rw};
+        struct token_identity id;
+        memset(info.label, ' ', sizeof info.label);
+        memset(info.serialNumber, ' ', sizeof info.serialNumber);
+        memset(info.manufacturerID, ' ', sizeof info.manufacturerID);
+        memset(info.model, ' ', sizeof info.model);
+        identity_of(1, &info, &id);
+        assert_int_equal(id.max_sessions, rows[i].want);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -207,6 +242,8 @@ int main(void)
         cmocka_unit_test(permissions_are_the_table),
         cmocka_unit_test(codes_have_their_actions),
         cmocka_unit_test(watch_counts_stuck_calls),
+        cmocka_unit_test(watch_has_room_for_all_workers),
+        cmocka_unit_test(tokens_tell_how_many_sessions_they_allow),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
