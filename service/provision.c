@@ -64,9 +64,7 @@ static struct err record_generate(const struct call *c, struct str key_id, struc
 {
     const struct leaf_fields f = {
         .kind = LEAF_INTENT, .op = "generate", .key_id = key_id, .actor = STR("operator"), .detail = what, .exp = -1};
-    TRY(record_begin(c, &f, intent));
-    struct store s = call_store(c);
-    return record_end(c, intent, store_leaves_append(&s, &intent->batch), true);
+    return record_leaf(c, &f, intent);
 }
 
 static struct err record_key(const struct call *c, const struct ring_key *row, const struct hsm_key *key,

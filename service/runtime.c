@@ -13,12 +13,6 @@
 
 enum { CONFIG_ARENA = 524288, AGENT_NAMES = 65536, ENV_MAX = 1024 };
 
-static const struct metric_def metric_defs[] = {
-#define M(id, name, type, help, ...) [id] = {name, type, help, {__VA_ARGS__}},
-#include "service/metrics.def"
-#undef M
-};
-
 /* The digest of the effective settings goes into the boot leaf, so that a change of configuration shows in the log. */
 static struct err digest_config(struct runtime *r)
 {
@@ -149,7 +143,7 @@ struct err runtime_open(struct runtime *r, char *const *envp, bool with_signer)
     r->app =
         (struct app){.config = &r->config, .crypto = r->crypto, .clock = clock_real(), .hsm = {.connect = no_signer}};
     hex_encode(id, sizeof id, r->app.instance);
-    TRY(metrics_new(metric_defs, COUNT(metric_defs), &r->app.metrics));
+    TRY(api_metrics_new(&r->app.metrics));
     TRY(buckets_new(AGENT_NAMES, r->config.agent_rate, r->config.agent_burst, &r->app.agents));
     TRY(keyring_new(&r->app.keyring));
     TRY(health_new(&r->app.health));

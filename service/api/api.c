@@ -10,6 +10,17 @@
 /* How long a worker without requests may spend on writing the outcome that waits. */
 enum { IDLE_WRITE_US = 2000000 };
 
+static const struct metric_def metric_defs[] = {
+#define M(id, name, type, help, ...) [id] = {name, type, help, {__VA_ARGS__}},
+#include "service/metrics.def"
+#undef M
+};
+
+struct err api_metrics_new(struct metrics **out)
+{
+    return metrics_new(metric_defs, COUNT(metric_defs), out);
+}
+
 static void observe_statement(void *arg, const char *statement, int64_t us, bool ok)
 {
     const struct app *app = arg;

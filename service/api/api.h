@@ -46,6 +46,9 @@ struct api {
     struct api_key caller; /* whose role the last api_require_role accepted; its text lies in that request's arena */
 };
 
+/* The registry of service/metrics.def's families, for app.metrics. */
+struct err api_metrics_new(struct metrics **out);
+
 struct err api_new(const struct app *app, struct api **out);
 void api_free(struct api **api);
 

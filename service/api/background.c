@@ -87,12 +87,15 @@ static struct err close_open_intents(const struct call *c)
     size_t n = 0;
     TRY(store_open_intents(&s, OPEN_INTENT_AGE_S, SWEEP_BATCH, &open, &n));
     for (size_t i = 0; i < n; i++) {
-        struct leaf_fields f = {.kind = LEAF_OUTCOME, .op = "sign", .reason = "unknown", .jti = open[i].jti, .exp = -1};
-        f.corr = arena_printf(c->arena, "%.*s:%lld", STR_FMT(open[i].writer), (long long)open[i].seq);
+        const struct leaf_fields f = {.kind = LEAF_OUTCOME,
+                                      .op = "sign",
+                                      .reason = "unknown",
+                                      .jti = open[i].jti,
+                                      .corr_writer = open[i].writer,
+                                      .corr_seq = open[i].seq,
+                                      .exp = -1};
         struct recording r;
         TRY(record_begin(c, &f, &r));
-        r.effect.corr_writer = open[i].writer;
-        r.effect.corr_seq = open[i].seq;
         struct err stored = store_leaves_append(&s, &r.batch);
         if (stored.code == ERR_CONFLICT)
             continue; /* another broker's sweep, or the outcome itself, came first */

@@ -75,9 +75,6 @@ static struct err writer_for_connection(const struct call *c, struct recorder *r
 static struct err outcome_leaf(const struct call *c, const struct waiting *w, struct leaf_writer *writer,
                                struct leaf *out)
 {
-    struct str corr = arena_printf(c->arena, "%s:%lld", w->corr_writer, (long long)w->corr_seq);
-    if (corr.p == NULL)
-        return FAIL(ERR_NO_MEMORY, "outcome leaf");
     struct leaf_fields f = {.kind = LEAF_OUTCOME,
                             .at_us = w->at_us,
                             .op = "sign",
@@ -85,23 +82,23 @@ static struct err outcome_leaf(const struct call *c, const struct waiting *w, st
                             .reason = w->reason,
                             .kid = str_of(w->kid),
                             .jti = str_of(w->jti),
-                            .corr = corr,
+                            .corr_writer = str_of(w->corr_writer),
+                            .corr_seq = w->corr_seq,
                             .exp = -1};
     if (w->mark.counter > 0)
         f.mark = &w->mark;
     if (w->has_signature)
         f.sig_sha256 = w->sig_sha256;
-    TRY(leaf_make(c->api->app->crypto, writer, &f, c->arena, out));
-    out->corr_writer = str_of(w->corr_writer);
-    out->corr_seq = w->corr_seq;
-    return OK;
+    return leaf_make(c->api->app->crypto, writer, &f, c->arena, out);
 }
 
 struct err record_begin(const struct call *c, const struct leaf_fields *effect, struct recording *out)
 {
     struct recorder *r = c->api->recorder;
     TRY(writer_for_connection(c, r));
-    *out = (struct recording){.batch = {.writer = r->writer.id}};
+    *out = (struct recording){.durable = false};
+    memcpy(out->writer, r->writer.id, sizeof out->writer);
+    out->batch.writer = out->writer;
     struct leaf_writer w = r->writer;
     if (r->waiting.set) {
         TRY(outcome_leaf(c, &r->waiting, &w, &out->always));
@@ -155,14 +152,19 @@ struct err record_end(const struct call *c, struct recording *r, struct err stor
     return OK;
 }
 
+struct err record_leaf(const struct call *c, const struct leaf_fields *leaf, struct recording *out)
+{
+    TRY(record_begin(c, leaf, out));
+    struct store s = call_store(c);
+    return record_end(c, out, store_leaves_append(&s, &out->batch), leaf != NULL);
+}
+
 struct err record_append(const struct call *c, const struct leaf_fields *leaf)
 {
     if (leaf == NULL && !c->api->recorder->waiting.set)
         return OK;
     struct recording r;
-    TRY(record_begin(c, leaf, &r));
-    struct store s = call_store(c);
-    return record_end(c, &r, store_leaves_append(&s, &r.batch), leaf != NULL);
+    return record_leaf(c, leaf, &r);
 }
 
 struct err record_refusal(const struct call *c, const struct leaf_fields *who, struct err why)
@@ -178,18 +180,13 @@ struct err record_refusal(const struct call *c, const struct leaf_fields *who, s
 
 struct err record_outcome(const struct call *c, const struct recording *intent, const char *op, const struct err *how)
 {
-    struct str corr = arena_printf(c->arena, "%s:%lld", intent->batch.writer, (long long)intent->effect.seq);
-    struct str writer = arena_str(c->arena, str_of(intent->batch.writer));
-    if (corr.p == NULL || writer.p == NULL)
-        return FAIL(ERR_NO_MEMORY, "outcome leaf");
-    const struct leaf_fields f = {
-        .kind = LEAF_OUTCOME, .op = op, .reason = err_is(how) ? err_name(how->code) : "ok", .corr = corr, .exp = -1};
-    struct recording r;
-    TRY(record_begin(c, &f, &r));
-    r.effect.corr_writer = writer;
-    r.effect.corr_seq = intent->effect.seq;
-    struct store s = call_store(c);
-    return record_end(c, &r, store_leaves_append(&s, &r.batch), true);
+    const struct leaf_fields f = {.kind = LEAF_OUTCOME,
+                                  .op = op,
+                                  .reason = err_is(how) ? err_name(how->code) : "ok",
+                                  .corr_writer = str_of(intent->writer),
+                                  .corr_seq = intent->effect.seq,
+                                  .exp = -1};
+    return record_append(c, &f);
 }
 
 static void keep_outcome(const struct call *c, const struct sign_order *o, const struct err *e,
@@ -202,7 +199,7 @@ static void keep_outcome(const struct call *c, const struct sign_order *o, const
                           .reason = err_is(e) ? err_name(e->code) : "ok",
                           .mech = jose_alg_name(jwk_alg(o->jwk)),
                           .mark = sig->mark};
-    memcpy(w->corr_writer, o->intent->batch.writer, sizeof w->corr_writer);
+    memcpy(w->corr_writer, o->intent->writer, sizeof w->corr_writer);
     (void)snprintf(w->jti, sizeof w->jti, "%.*s", STR_FMT(o->jti));
     (void)snprintf(w->kid, sizeof w->kid, "%.*s", STR_FMT(jwk_kid(o->jwk)));
     if (sig->n == 0)
@@ -212,7 +209,8 @@ static void keep_outcome(const struct call *c, const struct sign_order *o, const
     w->has_signature = !err_is(&hashed);
 }
 
-static struct err sign_and_check(const struct call *c, const struct sign_order *o, struct hsm_signature *sig)
+static struct err sign_and_check(const struct call *c, const struct sign_order *o, const char *kid,
+                                 struct hsm_signature *sig)
 {
     const struct app *app = c->api->app;
     struct bytes input = str_bytes(o->signing_input);
@@ -221,8 +219,6 @@ static struct err sign_and_check(const struct call *c, const struct sign_order *
     struct err e = hsm_sign(c->api->hsm, o->key, alg, input, c->deadline_us, sig);
     const char *mech = jose_alg_name(alg);
     metric_add(app->metrics, M_HSM_OPS, 1, "sign", mech, err_is(&e) ? err_public(e.code)->code : "ok");
-    char kid[JWK_KID_MAX + 1];
-    (void)snprintf(kid, sizeof kid, "%.*s", STR_FMT(jwk_kid(o->jwk)));
     metric_observe_us(app->metrics, M_HSM_TIME, clock_mono_us() - start, "sign", mech, kid);
     /* A signer that lost its configuration while we serve is an HSM that is away: 503, and /ready says so. */
     TRY(e.code == ERR_CONFIG ? err_as(e, ERR_HSM_UNAVAILABLE) : e);
@@ -238,15 +234,15 @@ struct err record_sign(const struct call *c, const struct sign_order *o, struct 
     TRY(crypto_sha256(app->crypto, str_bytes(o->signing_input), hash));
     if (!o->intent->durable || memcmp(hash, o->intent->in_sha256, SHA256_LEN) != 0)
         return FAIL(ERR_INTERNAL, "refusing to sign what was not recorded");
+    char kid[JWK_KID_MAX + 1];
+    (void)snprintf(kid, sizeof kid, "%.*s", STR_FMT(jwk_kid(o->jwk)));
     struct hsm_signature sig = {.n = 0};
-    struct err e = sign_and_check(c, o, &sig);
+    struct err e = sign_and_check(c, o, kid, &sig);
     keep_outcome(c, o, &e, &sig);
     /* Whatever the reason, this broker cannot sign now; only our own want of memory says nothing of the HSM. */
     if (e.code != ERR_NO_MEMORY)
         health_report(app->health, PART_HSM, &e);
     TRY(e);
-    char kid[JWK_KID_MAX + 1];
-    (void)snprintf(kid, sizeof kid, "%.*s", STR_FMT(jwk_kid(o->jwk)));
     metric_add(app->metrics, M_HSM_KEY_USES, 1, kid, NULL, NULL);
     *signature = arena_bytes(c->arena, bytes_of(sig.v, sig.n));
     return signature->p != NULL ? OK : FAIL(ERR_NO_MEMORY, "signature");
@@ -275,17 +271,11 @@ struct err record_selftest(const struct call *c, const char *op)
                                   .actor = STR("self"),
                                   .exp = -1};
     struct recording r;
-    TRY(record_begin(c, &f, &r));
-    struct store s = call_store(c);
-    TRY(record_end(c, &r, store_leaves_append(&s, &r.batch), true));
+    TRY(record_leaf(c, &f, &r));
     const struct sign_order o = {
         .intent = &r, .key = &keys->active_id, .jwk = keys->active, .jti = str_of(jti), .signing_input = input};
     struct bytes signature;
     struct err e = record_sign(c, &o, &signature);
-    /* A request may have spent its time elsewhere; a trial signature that gets none in its own is a signer that hangs.
-     */
-    if (e.code == ERR_DEADLINE)
-        health_report(app->health, PART_HSM, &e);
     struct err appended = record_append(c, NULL);
     TRY(e);
     return appended;

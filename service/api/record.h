@@ -22,7 +22,8 @@ struct call call_of(struct api *api, const struct http_request *req);
 struct store call_store(const struct call *c);
 
 struct recording {
-    struct leaf_batch batch; /* give it to the one store call that makes the effect */
+    char writer[WRITER_ID_LEN + 1]; /* a copy: the recorder may go on to another chain */
+    struct leaf_batch batch;        /* give it to the one store call that makes the effect */
     struct leaf always, effect;
     struct leaf_writer after_always, after_effect;
     uint8_t in_sha256[SHA256_LEN];
@@ -36,6 +37,9 @@ struct err record_begin(const struct call *c, const struct leaf_fields *effect, 
 /* Tells how the store call went: OK with the effect in, OK without, or failed (then the numbers are used again).
  * Returns the error to give to the caller. */
 struct err record_end(const struct call *c, struct recording *r, struct err stored, bool effect_in);
+
+/* One leaf alone, recorded by a statement of its own. *out is what record_sign and record_outcome take. */
+struct err record_leaf(const struct call *c, const struct leaf_fields *leaf, struct recording *out);
 
 /* Leaves alone: a refusal, a boot, a heartbeat; or, with NULL, the outcome that waits, if any. */
 struct err record_append(const struct call *c, const struct leaf_fields *leaf);

@@ -54,7 +54,8 @@ static struct err write_leaf(const struct leaf_writer *lw, const struct leaf_fie
     put_text(&w, "aud", f->aud);
     put_hash(&w, a, "cfg", f->cfg_sha256);
     put_text(&w, "client", f->client);
-    put_text(&w, "corr", f->corr);
+    if (f->corr_writer.p != NULL)
+        json_put_str(&w, "corr", arena_printf(a, "%.*s:%lld", STR_FMT(f->corr_writer), (long long)f->corr_seq));
     put_text(&w, "detail", f->detail);
     if (f->exp >= 0)
         json_put_int(&w, "exp", f->exp);
@@ -101,7 +102,12 @@ struct err leaf_make(const struct crypto *c, struct leaf_writer *w, const struct
 {
     struct buf b = buf_in(a, LEAF_MAX);
     TRY(write_leaf(w, f, a, &b));
-    *out = (struct leaf){.kind = f->kind, .seq = w->next, .bytes = buf_bytes(&b), .jti = f->jti};
+    *out = (struct leaf){.kind = f->kind,
+                         .seq = w->next,
+                         .bytes = buf_bytes(&b),
+                         .jti = f->jti,
+                         .corr_writer = f->corr_writer,
+                         .corr_seq = f->corr_seq};
     TRY(hash_leaf(c, a, out->bytes, out->hash));
     w->next++;
     memcpy(w->prev, out->hash, SHA256_LEN);

@@ -45,10 +45,11 @@ struct leaf_fields {
     const char *policy; /* "granted" or "refused" */
     const char *reason; /* of a refusal or failure: the wire code or the error's name */
     struct str req_id;
-    struct str actor;            /* name of the API key that asked, or "self" */
-    struct str target;           /* what an administrator changed */
-    struct str detail;           /* a short digest of the change; no secrets, no names of people */
-    struct str corr;             /* of an outcome: "<writer>:<seq>" of its intent */
+    struct str actor;       /* name of the API key that asked, or "self" */
+    struct str target;      /* what an administrator changed */
+    struct str detail;      /* a short digest of the change; no secrets, no names of people */
+    struct str corr_writer; /* of an outcome: its intent's writer and number; in the leaf "<writer>:<seq>" */
+    int64_t corr_seq;
     const struct hsm_mark *mark; /* of an outcome: the signer's instance and counter */
     const uint8_t *sig_sha256;   /* of an outcome: of the signature */
     const uint8_t *cfg_sha256;   /* of a boot leaf */

@@ -20,7 +20,13 @@ def stack():
 
 @pytest.fixture(autouse=True)
 def healthy_before(stack):
+    """Each worker makes its connection anew with a backoff of its own, so one look at /ready says nothing of the others."""
     stack.wait_ready(20)
+
+    def all_workers():
+        return all(stack.admin("GET", "/admin/v1/agents?limit=1").status_code == 200 for _ in range(64))
+
+    until(all_workers, 20, "every worker has its connection")
 
 
 def wait_not_ready(stack):

@@ -9,12 +9,6 @@
 
 #include "base/log.h"
 
-static const struct metric_def metric_defs[] = {
-#define M(id, name, type, help, ...) [id] = {name, type, help, {__VA_ARGS__}},
-#include "service/metrics.def"
-#undef M
-};
-
 static struct err no_signer(void *self, int64_t deadline_us, int *fd)
 {
     (void)self;
@@ -41,7 +35,7 @@ static struct api *the_api(void)
     struct err e = crypto_new("default", &crypto);
     FUZZ_CHECK(!err_is(&e));
     app.crypto = crypto;
-    e = metrics_new(metric_defs, COUNT(metric_defs), &app.metrics);
+    e = api_metrics_new(&app.metrics);
     FUZZ_CHECK(!err_is(&e));
     e = buckets_new(64, 1000000000, 1000000000, &app.agents);
     FUZZ_CHECK(!err_is(&e));

@@ -257,7 +257,8 @@ static void test_a_full_leaf_is_canonical_and_fits(void **state)
                                   .actor = STR("x"),
                                   .target = STR("t"),
                                   .detail = STR("d"),
-                                  .corr = STR("w:1"),
+                                  .corr_writer = STR("w"),
+                                  .corr_seq = 1,
                                   .mark = &mark,
                                   .sig_sha256 = hash,
                                   .cfg_sha256 = hash};

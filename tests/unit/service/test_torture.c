@@ -117,12 +117,6 @@ struct bench {
     char api_key[API_KEY_LEN + 1];
 };
 
-static const struct metric_def metric_defs[] = {
-#define M(id, name, type, help, ...) [id] = {name, type, help, {__VA_ARGS__}},
-#include "service/metrics.def"
-#undef M
-};
-
 static struct call bench_call(struct bench *b)
 {
     return (struct call){.api = b->api,
@@ -220,7 +214,7 @@ static int setup(void **state)
                           .clock = clock_real(),
                           .hsm = hsm_supervisor_connector(b->fx->sup),
                           .instance = "00000000000000000000000000000001"};
-    assert_ok(metrics_new(metric_defs, COUNT(metric_defs), &b->app.metrics));
+    assert_ok(api_metrics_new(&b->app.metrics));
     assert_ok(buckets_new(64, 1000000, 1000000, &b->app.agents));
     assert_ok(keyring_new(&b->app.keyring));
     assert_ok(health_new(&b->app.health));
@@ -269,11 +263,16 @@ static struct http_request request(struct bench *b, struct str body)
                                  .deadline_us = clock_mono_us() + DEADLINE_MS * INT64_C(1000)};
 }
 
-/* The status of the answer, and its body where it is no error. */
-static int run(struct bench *b, api_handler *handler, struct http_request *req, struct str *body)
+/* Runs the handler with call k of a kind failing. The status of the answer, and its body where it is no error. */
+static int run(struct bench *b, api_handler *handler, struct http_request *req, struct str *body, enum kind kind,
+               long k)
 {
     struct http_reply reply = {.status = 0};
+    plan.kind = kind;
+    plan.left = k;
+    plan.fired = false;
     struct err e = handler(b->api, req, &reply);
+    plan.kind = FAIL_NOTHING;
     int status = err_is(&e) ? err_public(e.code)->status : reply.status;
     if (status < 500 && err_is(&e))
         print_message("%s: %s (%s:%d)\n", err_name(e.code), e.detail, e.file, e.line);
@@ -288,13 +287,8 @@ static int register_agent(struct bench *b, const char *id, enum kind kind, long 
                      STR_FMT(b->agent_jwk));
     struct http_request req = request(b, body);
     req.api_key = str_of(b->api_key);
-    plan.kind = kind;
-    plan.left = k;
-    plan.fired = false;
     struct str ignored;
-    int status = run(b, api_agent_create, &req, &ignored);
-    plan.kind = FAIL_NOTHING;
-    return status;
+    return run(b, api_agent_create, &req, &ignored, kind, k);
 }
 
 static struct str assertion(struct bench *b, const char *id)
@@ -321,12 +315,7 @@ static int open_session(struct bench *b, const char *id, enum kind kind, long k,
                      "\",\"client_assertion\":\"%.*s\"}",
                      id, STR_FMT(token));
     struct http_request req = request(b, body);
-    plan.kind = kind;
-    plan.left = k;
-    plan.fired = false;
-    int status = run(b, api_session_create, &req, reply);
-    plan.kind = FAIL_NOTHING;
-    return status;
+    return run(b, api_session_create, &req, reply, kind, k);
 }
 
 static int on_session(struct bench *b, api_handler *handler, struct str session_id, struct str token, enum kind kind,
@@ -335,13 +324,8 @@ static int on_session(struct bench *b, api_handler *handler, struct str session_
     struct http_request req = request(b, STR(""));
     req.args[0] = session_id;
     req.authorization = arena_printf(b->arena, "Bearer %.*s", STR_FMT(token));
-    plan.kind = kind;
-    plan.left = k;
-    plan.fired = false;
     struct str ignored;
-    int status = run(b, handler, &req, &ignored);
-    plan.kind = FAIL_NOTHING;
-    return status;
+    return run(b, handler, &req, &ignored, kind, k);
 }
 
 static struct str member(struct bench *b, struct str reply, const char *name)
