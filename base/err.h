@@ -13,7 +13,6 @@ enum err_code {
     ERR_NONE = 0,
 #define E(name, status, code, show, text) name,
 #include "base/errors.def"
-#undef E
     ERR_CODE_COUNT
 };
 
@@ -72,6 +71,10 @@ struct err_public {
     bool show_detail;
 };
 const struct err_public *err_public(enum err_code code);
+
+/* The same for OAuth endpoints, whose codes are those of RFC 6749 section 5.2 and its extensions: what errors.def says,
+ * else what follows from the status. */
+struct err_public err_oauth(enum err_code code);
 
 /* The constant's own name, for logs and tests ("ERR_DB"). */
 const char *err_name(enum err_code code);

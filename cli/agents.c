@@ -2,6 +2,7 @@
  * nexus agents: the register of agents. */
 #include "cli/assertion.h"
 #include "cli/http_client.h"
+#include "cli/keys.h"
 #include "cli/list.h"
 #include "crypto/private_signer.h"
 
@@ -16,10 +17,13 @@ static const struct column agent_lines[] = {
     {"scopes", "allowed_scopes", false},
     {"audiences", "allowed_audiences", false},
     {"workspaces", "workspaces", false},
+    {"delegates to", "delegates_to", false},
+    {"tokens bound", "require_dpop", false},
     {"longest session", "max_ttl_seconds", false},
     {"keys", "jwks.keys.kid", false},
     {"created", "created_at", false},
     {"updated", "updated_at", false},
+    {"sessions closed", "sessions_closed", false},
 };
 
 static const struct column agent_columns[] = {
@@ -30,9 +34,9 @@ static const struct column agent_columns[] = {
 /* What register and update take. */
 struct agent_options {
     struct str id, description, jwks, alg;
-    struct str_list public_keys, scopes, audiences, workspaces;
+    struct str_list public_keys, scopes, audiences, workspaces, delegates_to;
     struct json_int max_ttl;
-    bool no_audiences, no_workspaces;
+    bool no_audiences, no_workspaces, no_delegates, require_dpop, no_require_dpop;
 };
 
 #define AT(member) offsetof(struct agent_options, member)
@@ -44,6 +48,15 @@ struct agent_options {
         {"description", "TEXT", "what it is, for people", AT(description), OPT_TEXT, false, 0, 0},                      \
         {"audience", "URI", "an audience it may ask for; repeat for more", AT(audiences), OPT_LIST, false, 0, 0},       \
         {"workspace", "NAME", "a workspace it may act for; repeat for more", AT(workspaces), OPT_LIST, false, 0, 0},    \
+        {"delegates-to",                                                                                                \
+         "ID",                                                                                                          \
+         "an agent that may act after it; repeat for more",                                                             \
+         AT(delegates_to),                                                                                              \
+         OPT_LIST,                                                                                                      \
+         false,                                                                                                         \
+         0,                                                                                                             \
+         0},                                                                                                            \
+        {"require-dpop", NULL, "bind all its tokens to a key (DPoP)", AT(require_dpop), OPT_FLAG, false, 0, 0},         \
     {                                                                                                                   \
         "max-ttl", "SECONDS", "its longest session", AT(max_ttl), OPT_INT, false, 1, TTL_MAX_S                          \
     }
@@ -54,7 +67,9 @@ static const struct opt register_options[] = {
 static const struct opt update_options[] = {
     AGENT_OPTIONS,
     {"no-audiences", NULL, "take all audiences away", AT(no_audiences), OPT_FLAG, false, 0, 0},
-    {"no-workspaces", NULL, "take all workspaces away", AT(no_workspaces), OPT_FLAG, false, 0, 0}};
+    {"no-workspaces", NULL, "take all workspaces away", AT(no_workspaces), OPT_FLAG, false, 0, 0},
+    {"no-delegates", NULL, "let no agent act after it", AT(no_delegates), OPT_FLAG, false, 0, 0},
+    {"no-require-dpop", NULL, "let it have bearer tokens again", AT(no_require_dpop), OPT_FLAG, false, 0, 0}};
 
 struct list_options {
     bool active, inactive;
@@ -64,34 +79,6 @@ static const struct opt list_options[] = {
     {"active", NULL, "active ones only", offsetof(struct list_options, active), OPT_FLAG, false, 0, 0},
     {"inactive", NULL, "deactivated ones only", offsetof(struct list_options, inactive), OPT_FLAG, false, 0, 0}};
 
-static struct err bad_key(struct cli *cli, struct str file, const struct err *why)
-{
-    return cli_fail(cli, CLI_UNAVAILABLE, NULL, "cannot use the keys of %s: %s", file.p, why->detail);
-}
-
-/* Writes the keys of a set, or the one key, by their public members only: whatever else stands in the file stays here.
- */
-static struct err put_jwks_file(struct cli *cli, struct str file, struct json_writer *w)
-{
-    const struct json *json = NULL;
-    TRY(cli_read_json(cli, "key file", file, &json));
-    if (json_get(json, "keys") == NULL) {
-        CLEANUP(jwk_free) struct jwk *k = NULL;
-        struct err e = jwk_parse(cli->crypto, json, &k);
-        if (err_is(&e))
-            return bad_key(cli, file, &e);
-        jwk_write(k, w, NULL);
-        return OK;
-    }
-    CLEANUP(jwks_free) struct jwks set = {.n = 0};
-    struct err e = jwks_parse(cli->crypto, json, 1, KEYS_MAX, true, &set);
-    if (err_is(&e))
-        return bad_key(cli, file, &e);
-    for (size_t i = 0; i < set.n; i++)
-        jwk_write(set.keys[i], w, NULL);
-    return OK;
-}
-
 static struct err put_pem_file(struct cli *cli, struct str file, enum jose_alg rsa_alg, struct json_writer *w)
 {
     struct str pem = {NULL, 0};
@@ -99,7 +86,7 @@ static struct err put_pem_file(struct cli *cli, struct str file, enum jose_alg r
     CLEANUP(jwk_free) struct jwk *k = NULL;
     struct err e = jwk_from_pem(cli->crypto, str_bytes(pem), rsa_alg, &k);
     if (err_is(&e))
-        return bad_key(cli, file, &e);
+        return cli_fail(cli, CLI_UNAVAILABLE, NULL, "cannot use the keys of %s: %s", file.p, e.detail);
     jwk_write(k, w, NULL);
     return OK;
 }
@@ -113,7 +100,7 @@ static struct err put_keys(struct cli *cli, const struct agent_options *o, struc
     json_begin_object(w, "jwks");
     json_begin_array(w, "keys");
     if (o->jwks.p != NULL)
-        TRY(put_jwks_file(cli, o->jwks, w));
+        TRY(keys_put(cli, o->jwks, KEYS_MAX, w));
     for (size_t i = 0; i < o->public_keys.n; i++)
         TRY(put_pem_file(cli, o->public_keys.v[i], rsa_alg, w));
     json_end_array(w);
@@ -139,6 +126,9 @@ static struct err agent_body(struct cli *cli, const struct agent_options *o, str
     put_list(&w, "allowed_scopes", o->scopes, false);
     put_list(&w, "allowed_audiences", o->audiences, o->no_audiences);
     put_list(&w, "workspaces", o->workspaces, o->no_workspaces);
+    put_list(&w, "delegates_to", o->delegates_to, o->no_delegates);
+    if (o->require_dpop || o->no_require_dpop)
+        json_put_bool(&w, "require_dpop", o->require_dpop);
     if (o->max_ttl.set)
         json_put_int(&w, "max_ttl_seconds", o->max_ttl.v);
     TRY(put_keys(cli, o, &w));
@@ -196,7 +186,8 @@ static struct err agents_get(struct cli *cli, const void *options)
 static struct err agents_update(struct cli *cli, const void *options)
 {
     const struct agent_options *o = options;
-    if ((o->no_audiences && o->audiences.n > 0) || (o->no_workspaces && o->workspaces.n > 0))
+    if ((o->no_audiences && o->audiences.n > 0) || (o->no_workspaces && o->workspaces.n > 0) ||
+        (o->no_delegates && o->delegates_to.n > 0) || (o->no_require_dpop && o->require_dpop))
         return cli_fail(cli, CLI_USAGE, NULL, "take all away, or give new ones, not both");
     struct str body = {NULL, 0};
     TRY(agent_body(cli, o, &body));

@@ -30,7 +30,8 @@ static const struct command_group version_group = {"version", "", version_comman
 static const struct command_group help_group = {"help", "", help_commands, COUNT(help_commands)};
 
 static const struct command_group *const groups[] = {
-    &agents_group, &sessions_group, &token_group, &jws_group, &completion_group, &version_group, &help_group,
+    &agents_group, &sessions_group,   &issuers_group, &scopes_group, &token_group,
+    &jws_group,    &completion_group, &version_group, &help_group,
 };
 
 /* What is wrong with the command line, and behind it the help on as much of the command as was understood. */

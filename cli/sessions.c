@@ -5,7 +5,7 @@
 #include "cli/http_client.h"
 #include "cli/list.h"
 
-enum { BODY_MAX = 65536, TTL_MAX_S = 3600 };
+enum { BODY_MAX = 65536, USER_TOKEN_MAX = 16384, TTL_MAX_S = 3600 };
 
 #define SESSIONS "/v1/agent-sessions"
 
@@ -22,7 +22,7 @@ static const struct column session_columns[] = {
 };
 
 struct open_options {
-    struct str agent, key_file, kid, audience, issuer, alg, token_file;
+    struct str agent, key_file, kid, audience, issuer, alg, token_file, user_token_file;
     struct str_list scopes;
     struct json_int ttl;
     bool print_token;
@@ -36,6 +36,8 @@ static const struct opt open_options[] = {
     {"scope", "SCOPE", "a scope to ask for; repeat for more", AT(scopes), OPT_LIST, true, 0, 0},
     {"ttl", "SECONDS", "how long the session may last", AT(ttl), OPT_INT, false, 1, TTL_MAX_S},
     {"audience", "URI", "who the token is for", AT(audience), OPT_STR, false, 0, 0},
+    {"user-token-file", "FILE", "act on behalf of the user whose token is in FILE", AT(user_token_file), OPT_STR, false,
+     0, 0},
     {"token-file", "FILE", "write the token there (mode 0600)", AT(token_file), OPT_STR, false, 0, 0},
     {"print-token", NULL, "print the token on stdout, the rest on stderr", AT(print_token), OPT_FLAG, false, 0, 0},
     {"issuer", "URL", "the broker's issuer, where it is not its URL", AT(issuer), OPT_STR, false, 0, 0},
@@ -68,6 +70,20 @@ static const struct opt one_options[] = {
      OPT_STR, false, 0, 0},
 };
 
+struct revoke_options {
+    struct str agent, user, session;
+    bool cascade;
+};
+
+#define AT(member) offsetof(struct revoke_options, member)
+static const struct opt revoke_options[] = {
+    {"agent", "ID", "all open sessions of this agent", AT(agent), OPT_STR, false, 0, 0},
+    {"user", "ID", "all open sessions on behalf of this user", AT(user), OPT_STR, false, 0, 0},
+    {"session", "ID", "this session", AT(session), OPT_STR, false, 0, 0},
+    {"cascade", NULL, "changes nothing: what was delegated always ends too", AT(cascade), OPT_FLAG, false, 0, 0},
+};
+#undef AT
+
 /* The audience of the assertion. The broker's word is taken only where it names the address that was asked (RFC 8414
  * section 3.3): else whoever answers there could collect assertions that are good at another broker. */
 static struct err find_issuer(struct cli *cli, struct str *out)
@@ -91,6 +107,14 @@ static struct err find_issuer(struct cli *cli, struct str *out)
     return OK;
 }
 
+static struct err put_user_token(struct cli *cli, struct str file, struct json_writer *w)
+{
+    struct str token = {NULL, 0};
+    TRY(cli_read_file(cli, "user token file", file, USER_TOKEN_MAX, &token));
+    json_put_str(w, "user_context_token", str_trim(token));
+    return OK;
+}
+
 static struct err open_body(struct cli *cli, const struct open_options *o, struct str *out)
 {
     struct assertion_ask ask = {.agent_id = o->agent, .key_file = o->key_file, .kid = o->kid, .issuer = o->issuer};
@@ -110,6 +134,8 @@ static struct err open_body(struct cli *cli, const struct open_options *o, struc
         json_put_str(&w, "audience", o->audience);
     json_put_str(&w, "client_assertion_type", STR(ASSERTION_TYPE));
     json_put_str(&w, "client_assertion", assertion);
+    if (o->user_token_file.p != NULL)
+        TRY(put_user_token(cli, o->user_token_file, &w));
     json_end_object(&w);
     struct err e = buf_status(&b);
     if (err_is(&e))
@@ -146,6 +172,8 @@ static struct err sessions_open(struct cli *cli, const void *options)
         return cli_fail(cli, CLI_USAGE, NULL,
                         "where shall the token go? --token-file FILE, --print-token, or --json for the whole answer");
     struct http_call call = {.method = "POST", .path = STR(SESSIONS), .auth = AUTH_NONE};
+    if (o->user_token_file.p != NULL)
+        call.path = STR(SESSIONS "/obo");
     TRY(open_body(cli, o, &call.body));
     struct http_answer answer = {.json = NULL};
     TRY(http_json(cli, cli->arena, &call, &answer));
@@ -196,6 +224,34 @@ static struct err sessions_close(struct cli *cli, const void *options)
     return one_session(cli, "DELETE", options);
 }
 
+static struct err sessions_revoke(struct cli *cli, const void *options)
+{
+    static const struct column lines[] = {{"sessions closed", "sessions_closed", false},
+                                          {"descendants closed", "descendants_closed", false}};
+    const struct revoke_options *o = options;
+    if ((o->agent.p != NULL) + (o->user.p != NULL) + (o->session.p != NULL) != 1)
+        return cli_fail(cli, CLI_USAGE, NULL, "say whose sessions shall end: one of --agent, --user and --session");
+    struct buf b = buf_in(cli->arena, BODY_MAX);
+    struct json_writer w = json_writer(&b);
+    json_begin_object(&w, NULL);
+    if (o->agent.p != NULL)
+        json_put_str(&w, "agent_id", o->agent);
+    if (o->user.p != NULL)
+        json_put_str(&w, "user_id", o->user);
+    if (o->session.p != NULL)
+        json_put_str(&w, "session_id", o->session);
+    json_end_object(&w);
+    struct err e = buf_status(&b);
+    if (err_is(&e))
+        return cli_fail(cli, CLI_USAGE, NULL, "the options are not UTF-8, or more than %d bytes", BODY_MAX);
+    const struct http_call call = {
+        .method = "POST", .path = STR("/admin/v1/sessions/revoke"), .body = buf_view(&b), .auth = AUTH_ADMIN};
+    struct http_answer answer = {.json = NULL};
+    TRY(http_json(cli, cli->arena, &call, &answer));
+    output_result(cli, answer.body, answer.json, lines, COUNT(lines));
+    return OK;
+}
+
 static const struct command commands[] = {
     {"open", "", "open a session with the agent's own key", sessions_open, USES_URL, 0,
      OPTS(open_options, struct open_options)},
@@ -203,6 +259,8 @@ static const struct command commands[] = {
      OPTS(list_options, struct list_options)},
     {"get", "ID", "show one session", sessions_get, USES_BROKER, 1, OPTS(one_options, struct one_options)},
     {"close", "ID", "end a session", sessions_close, USES_BROKER, 1, OPTS(one_options, struct one_options)},
+    {"revoke", "", "end all sessions of an agent or a user, or one (needs an admin key)", sessions_revoke, USES_BROKER,
+     0, OPTS(revoke_options, struct revoke_options)},
 };
 
 const struct command_group sessions_group = {"sessions", "agents' sessions and their tokens", commands,

@@ -38,19 +38,23 @@ struct err jose_alg_parse(struct str name, enum jose_alg *out)
     return FAIL(ERR_JOSE_ALG, "alg is none of ES256, ES384, PS256, RS256, EdDSA");
 }
 
-static bool is_unreserved(char c)
+bool is_unreserved(char c)
 {
     return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '.' || c == '_' ||
            c == '~' || c == '-';
 }
 
+static bool is_base64(char c)
+{
+    return is_unreserved(c) ? strchr("._~-", c) == NULL : c == '+' || c == '/' || c == '=';
+}
+
 bool jose_kid_ok(struct str kid)
 {
-    if (kid.n == 0 || kid.n > JWK_KID_MAX)
-        return false;
+    bool plain = true, base64 = true;
     for (size_t i = 0; i < kid.n; i++) {
-        if (!is_unreserved(kid.p[i]))
-            return false;
+        plain = plain && is_unreserved(kid.p[i]);
+        base64 = base64 && is_base64(kid.p[i]);
     }
-    return true;
+    return kid.n > 0 && kid.n <= JWK_KID_MAX && (plain || base64);
 }

@@ -62,3 +62,10 @@ struct err crypto_sha384(const struct crypto *c, struct bytes in, uint8_t out[st
 {
     return digest(c->sha384, in, out);
 }
+
+struct err crypto_hmac_sha256(const struct crypto *c, struct bytes key, struct bytes in, uint8_t out[static SHA256_LEN])
+{
+    size_t n = 0;
+    const void *made = EVP_Q_mac(c->lib, "HMAC", NULL, "SHA256", NULL, key.p, key.n, in.p, in.n, out, SHA256_LEN, &n);
+    return made != NULL && n == SHA256_LEN ? OK : FAIL(ERR_CRYPTO, "HMAC of %zu bytes", in.n);
+}

@@ -17,4 +17,8 @@ enum { SHA256_LEN = 32, SHA384_LEN = 48 };
 struct err crypto_sha256(const struct crypto *c, struct bytes in, uint8_t out[static SHA256_LEN]);
 struct err crypto_sha384(const struct crypto *c, struct bytes in, uint8_t out[static SHA384_LEN]);
 
+/* RFC 2104 with SHA-256. */
+struct err crypto_hmac_sha256(const struct crypto *c, struct bytes key, struct bytes in,
+                              uint8_t out[static SHA256_LEN]);
+
 #endif

@@ -3,7 +3,7 @@
 #ifndef CRYPTO_INTERNAL_H
 #define CRYPTO_INTERNAL_H
 
-#include "crypto/jwk.h"
+#include "crypto/jws.h"
 
 #include <openssl/evp.h>
 #include <openssl/provider.h>
@@ -28,7 +28,11 @@ struct jose_alg_info {
 };
 const struct jose_alg_info *jose_alg_info(enum jose_alg alg);
 
-/* [A-Za-z0-9._~-]{1,128}: a kid is a map key and a log value only, so nothing else is ever let in. */
+/* RFC 3986 section 2.3: A-Z a-z 0-9 . _ ~ - */
+bool is_unreserved(char c);
+
+/* [A-Za-z0-9._~-]{1,128}, or base64, which some issuers name their keys by: a kid is a map key and a log value only, so
+ * nothing else is ever let in. */
 bool jose_kid_ok(struct str kid);
 
 enum { JWK_PUB_MAX = JWK_RSA_MAX_BITS / 8 };
@@ -46,6 +50,14 @@ struct jwk {
 /* A key of these public bytes (as struct jwk holds them) under kid, or under its thumbprint when kid.p is NULL.
  * ERR_INVALID_JWKS when they are no acceptable key of this algorithm. */
 struct err jwk_make(const struct crypto *c, enum jose_alg alg, struct bytes pub, struct str kid, struct jwk **out);
+
+/* A key that a token of this alg brings along. The key need not name its algorithm, since it speaks for nobody but that
+ * token's maker; when it does, it must name alg. Its kid is not used: the thumbprint is. */
+struct err jwk_parse_as(const struct crypto *c, const struct json *obj, enum jose_alg alg, struct jwk **out);
+
+/* jws_parse for a kind of JWT that brings its own key: *jwk is the header member jwk, which must be there, and kid is
+ * not looked at. Everything else is refused as in jws_parse. */
+struct err jws_parse_with_jwk(struct arena *a, struct str token, struct jws *out, const struct json **jwk);
 
 /* ERR_INVALID_JWKS unless e is 65537, in the fewest bytes. */
 struct err jwk_check_exponent(struct bytes e);

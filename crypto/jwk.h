@@ -23,9 +23,9 @@ struct jwk;
 /* The longest set that is read, for jwks_parse. */
 enum { JWKS_MAX = 100 };
 
-/* A key from its JSON. kid: [A-Za-z0-9._~-]{1,128}, or absent: then it is the thumbprint. alg: as the member says, else
- * by type (P-256 ES256, P-384 ES384, Ed25519 EdDSA, RSA RS256). use other than "sig" and key_ops without "verify" are
- * refused; RSA must have 2048 to 4096 bits and e = 65537; EC points must lie on their curve. Refusals are
+/* A key from its JSON. kid: [A-Za-z0-9._~-]{1,128} or base64, or absent: then it is the thumbprint. alg: as the member
+ * says, else by type (P-256 ES256, P-384 ES384, Ed25519 EdDSA, RSA RS256). use other than "sig" and key_ops without
+ * "verify" are refused; RSA must have 2048 to 4096 bits and e = 65537; EC points must lie on their curve. Refusals are
  * ERR_INVALID_JWKS with a detail that names the member and never quotes its value. */
 struct err jwk_parse(const struct crypto *c, const struct json *obj, struct jwk **out);
 void jwk_free(struct jwk **k);

@@ -113,20 +113,40 @@ static struct err public_bytes(struct arena *a, const struct members *m, const s
     return OK;
 }
 
+static struct err read_members(struct arena *a, const struct json *obj, struct members *out)
+{
+    TRY(refuse_private(obj));
+    struct err e = json_bind_object(obj, member_table, COUNT(member_table), JSON_UNKNOWN_IGNORED, a, out);
+    if (e.code == ERR_INVALID_REQUEST)
+        return err_as(e, ERR_INVALID_JWKS);
+    TRY(e);
+    return check_purpose(out);
+}
+
 struct err jwk_parse(const struct crypto *c, const struct json *obj, struct jwk **out)
 {
     CLEANUP(arena_free) struct arena *scratch = NULL;
     TRY(arena_new(SCRATCH, &scratch));
-    TRY(refuse_private(obj));
     struct members m = {0};
-    struct err e = json_bind_object(obj, member_table, COUNT(member_table), JSON_UNKNOWN_IGNORED, scratch, &m);
-    if (e.code == ERR_INVALID_REQUEST)
-        return err_as(e, ERR_INVALID_JWKS);
-    TRY(e);
-    TRY(check_purpose(&m));
+    TRY(read_members(scratch, obj, &m));
     enum jose_alg alg = JOSE_ALG_COUNT;
     TRY(choose_alg(&m, &alg));
     struct bytes pub = {NULL, 0};
     TRY(public_bytes(scratch, &m, jose_alg_info(alg), &pub));
     return jwk_make(c, alg, pub, m.kid, out);
+}
+
+struct err jwk_parse_as(const struct crypto *c, const struct json *obj, enum jose_alg alg, struct jwk **out)
+{
+    CLEANUP(arena_free) struct arena *scratch = NULL;
+    TRY(arena_new(SCRATCH, &scratch));
+    struct members m = {0};
+    TRY(read_members(scratch, obj, &m));
+    if (m.alg.p != NULL && !str_is(m.alg, jose_alg_name(alg)))
+        return FAIL(ERR_INVALID_JWKS, "alg is not that of the header");
+    if (!fits(&m, alg))
+        return FAIL(ERR_INVALID_JWKS, "kty and crv do not fit the alg of the header");
+    struct bytes pub = {NULL, 0};
+    TRY(public_bytes(scratch, &m, jose_alg_info(alg), &pub));
+    return jwk_make(c, alg, pub, (struct str){NULL, 0}, out);
 }

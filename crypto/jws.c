@@ -6,9 +6,9 @@
 
 enum { TYP_MAX = 64 };
 
-/* Header members that end the reading of a token: keys that it brings along or points to (RFC 8725 section 3.10), and
- * extensions, of which none is understood (RFC 7515 section 4.1.11, RFC 7797). */
-static const char *const refused_members[] = {"jwk", "jku", "x5u", "x5c", "x5t", "x5t#S256", "crit", "b64", "zip"};
+/* Header members that end the reading of a token: keys that it points to (RFC 8725 section 3.10), and extensions, of
+ * which none is understood (RFC 7515 section 4.1.11, RFC 7797). */
+static const char *const refused_members[] = {"jku", "x5u", "x5c", "x5t", "x5t#S256", "crit", "b64", "zip"};
 
 static struct err header_str(const struct json *header, const char *name, struct str *out)
 {
@@ -50,7 +50,26 @@ static struct err read_alg(const struct json *header, enum jose_alg *out)
     return jose_alg_parse(v->s, out);
 }
 
-static struct err read_header(struct arena *a, struct str encoded, struct jws *out)
+static struct err read_kid(const struct json *header, struct str *out)
+{
+    TRY(header_str(header, "kid", out));
+    if (out->p != NULL && !jose_kid_ok(*out))
+        return FAIL(ERR_JOSE_MALFORMED, "header kid is not 1 to %d characters of A-Z a-z 0-9 . _ ~ -", JWK_KID_MAX);
+    return OK;
+}
+
+/* RFC 8725 section 3.10: a key in the token is none, but for the one kind of JWT that is made to bring it. */
+static struct err read_jwk(const struct json *header, const struct json **out)
+{
+    const struct json *v = json_get(header, "jwk");
+    if (out == NULL)
+        return v == NULL ? OK : FAIL(ERR_JOSE_MALFORMED, "header member jwk is not accepted");
+    *out = v;
+    return v != NULL ? OK : FAIL(ERR_JOSE_MALFORMED, "header jwk is missing");
+}
+
+/* jwk == NULL: the key is known by other means, and the token may name it by kid only. */
+static struct err read_header(struct arena *a, struct str encoded, struct jws *out, const struct json **jwk)
 {
     if (encoded.n > B64U_LEN(JWS_HEADER_MAX))
         return FAIL(ERR_JOSE_MALFORMED, "header longer than %d bytes", JWS_HEADER_MAX);
@@ -67,10 +86,10 @@ static struct err read_header(struct arena *a, struct str encoded, struct jws *o
         if (json_get(header, refused_members[i]) != NULL)
             return FAIL(ERR_JOSE_MALFORMED, "header member %s is not accepted", refused_members[i]);
     }
+    TRY(read_jwk(header, jwk));
     TRY(read_alg(header, &out->alg));
-    TRY(header_str(header, "kid", &out->kid));
-    if (out->kid.p != NULL && !jose_kid_ok(out->kid))
-        return FAIL(ERR_JOSE_MALFORMED, "header kid is not 1 to %d characters of A-Z a-z 0-9 . _ ~ -", JWK_KID_MAX);
+    if (jwk == NULL)
+        TRY(read_kid(header, &out->kid));
     return read_typ(a, header, &out->typ);
 }
 
@@ -91,18 +110,28 @@ static struct err split(struct str token, struct str seg[static 3])
     return n == SEGMENTS ? OK : FAIL(ERR_JOSE_MALFORMED, "fewer than three segments");
 }
 
-struct err jws_parse(struct arena *a, struct str token, struct jws *out)
+static struct err parse(struct arena *a, struct str token, struct jws *out, const struct json **jwk)
 {
     if (token.n > JWS_MAX)
         return FAIL(ERR_JOSE_MALFORMED, "token longer than %d bytes", JWS_MAX);
     struct str seg[3] = {0};
     TRY(split(token, seg));
     struct jws j = {.signing_input = {token.p, seg[0].n + 1 + seg[1].n}};
-    TRY(read_header(a, seg[0], &j));
+    TRY(read_header(a, seg[0], &j, jwk));
     TRY(b64u_decode(a, seg[1], &j.payload));
     TRY(b64u_decode(a, seg[2], &j.signature));
     *out = j;
     return OK;
+}
+
+struct err jws_parse(struct arena *a, struct str token, struct jws *out)
+{
+    return parse(a, token, out, NULL);
+}
+
+struct err jws_parse_with_jwk(struct arena *a, struct str token, struct jws *out, const struct json **jwk)
+{
+    return parse(a, token, out, jwk);
 }
 
 struct err jws_signing_input(struct arena *a, enum jose_alg alg, struct str kid, struct str typ, struct bytes payload,

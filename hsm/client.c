@@ -11,7 +11,8 @@
 struct hsm_client {
     struct hsm_connector from;
     int fd;
-    struct frame frame; /* the request, then its reply */
+    struct frame frame;   /* the request, then its reply */
+    struct hsm_mark mark; /* of the last call */
 };
 
 struct err hsm_client_new(struct hsm_connector from, struct hsm_client **out)
@@ -61,6 +62,7 @@ static struct err transfer(struct hsm_client *c, int64_t deadline_us)
 /* One request and its reply. A failure on the way drops the socket: a late reply must never meet the next request. */
 static struct err call(struct hsm_client *c, const struct proto_request *q, int64_t deadline_us, struct proto_reply *r)
 {
+    c->mark = (struct hsm_mark){0};
     TRY(proto_write_request(q, &c->frame));
     TRY(ensure_connected(c, deadline_us));
     struct err e = transfer(c, deadline_us);
@@ -73,9 +75,15 @@ static struct err call(struct hsm_client *c, const struct proto_request *q, int6
         r->mark = (struct hsm_mark){0};
         return e.code == ERR_DEADLINE ? e : err_as(e, ERR_HSM_UNAVAILABLE);
     }
+    c->mark = r->mark;
     if (r->status == PROTO_OK)
         return OK;
     return FAIL(proto_status_error(r->status), "%s: %.*s", proto_op_name(q->op), STR_FMT(r->reason));
+}
+
+struct hsm_mark hsm_last_mark(const struct hsm_client *c)
+{
+    return c->mark;
 }
 
 struct err hsm_sign(struct hsm_client *c, const struct hsm_key_id *key, enum jose_alg alg, struct bytes input,

@@ -35,6 +35,9 @@ void hsm_client_free(struct hsm_client **c);
  * ERR_HSM_REFUSED: the signer's permission table or shape check said no; ERR_HSM_PIN: an operator must act;
  * ERR_DEADLINE: no answer in time, the socket is dropped and whatever the answer was is lost. */
 
+/* After hsm_wrap or hsm_unwrap: the number of that use of a key, as hsm_sign gives it in out->mark. */
+struct hsm_mark hsm_last_mark(const struct hsm_client *c);
+
 /* A signature over input by the key; the signer hashes, checks purpose and shape, signs, and answers with its counter.
  * out->mark is set even on failure when the signer answered (else it is zero): a failed attempt has its number too, and
  * a request that was refused before it counted has counter 0. After ERR_DEADLINE the use may have been counted: the

@@ -18,6 +18,10 @@ BEGIN
     GRANT USAGE ON SCHEMA nexus TO nexus_broker;
     GRANT SELECT ON nexus.schema_migrations TO nexus_broker;
     GRANT SELECT, INSERT, UPDATE ON nexus.agents TO nexus_broker;
+    GRANT SELECT, INSERT, UPDATE, DELETE ON nexus.issuers, nexus.scopes TO nexus_broker;
+    GRANT SELECT, UPDATE (revision) ON nexus.policy_revision TO nexus_broker;
+    GRANT SELECT, INSERT, DELETE ON nexus.dpop_nonces TO nexus_broker;
+    GRANT SELECT, INSERT ON nexus.pseudonym_keys TO nexus_broker;
     GRANT SELECT, INSERT, UPDATE (closed_at) ON nexus.agent_sessions TO nexus_broker;
     GRANT SELECT, INSERT, UPDATE (revoked_at, last_used_at) ON nexus.api_keys TO nexus_broker;
     GRANT SELECT, INSERT, UPDATE (state, activated_at) ON nexus.signing_keys TO nexus_broker;

@@ -30,17 +30,21 @@ static bool is_issuer(struct str s)
     if (!str_starts(s, STR("https://")) && !str_starts(s, STR("http://")))
         return false;
     for (size_t i = 0; i < s.n; i++) {
-        if (s.p[i] <= 0x20 || s.p[i] >= 0x7f || s.p[i] == '?' || s.p[i] == '#')
+        /* '@' would end a user's name: DPoP proofs could never name such a URL. Challenges quote it. */
+        if (s.p[i] <= 0x20 || s.p[i] >= 0x7f || strchr("?#@\"\\", s.p[i]) != NULL)
             return false;
     }
-    return s.p[s.n - 1] != '/';
+    /* Nor one with dot segments. */
+    return s.p[s.n - 1] != '/' && s.p[s.n - 1] != '.' && memmem(s.p, s.n, "/./", 3) == NULL &&
+           memmem(s.p, s.n, "/../", 4) == NULL;
 }
 
 /* What a single setting's range cannot say. */
 static void check_together(const struct config *c, struct buf *problems)
 {
     if (!is_issuer(c->base_url))
-        buf_cstr(problems, "BASE_URL: must be an http or https URL without query, fragment or trailing slash\n");
+        buf_cstr(problems, "BASE_URL: must be an http or https URL without user, query, fragment, quotes, dot segments "
+                           "or trailing slash\n");
     if (memmem(c->pkcs11_uri.p, c->pkcs11_uri.n, "pin-value", 9) != NULL)
         buf_cstr(problems,
                  "NEXUS_PKCS11_URI: must not hold a PIN (pin-value): put it into a file, NEXUS_PKCS11_PIN_FILE\n");

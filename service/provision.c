@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0
- * nexus-broker provision: makes the keys that are missing (a session signing ring and a KEK) inside the token, and
+ * nexus-broker provision: makes the keys that are missing (a session key, a call key and a KEK) inside the token, and
  * records them. Each generation has its intent before and its admin leaf after, like every use of a key. */
 #include "service/commands.h"
 
@@ -15,7 +15,7 @@ enum { GENERATE_MS = 120000, CALL_MS = 10000, JSON_BYTES = 8192 };
 static const struct {
     enum jose_alg alg;
     enum hsm_key_type type;
-} session_types[] = {{JOSE_ES256, HSM_EC_P256},
+} signing_types[] = {{JOSE_ES256, HSM_EC_P256},
                      {JOSE_ES384, HSM_EC_P384},
                      {JOSE_PS256, HSM_RSA_2048},
                      {JOSE_RS256, HSM_RSA_2048},
@@ -118,12 +118,12 @@ static bool has_active(const struct ring_key *rows, size_t n, enum hsm_purpose p
     return false;
 }
 
-static struct err session_key_type(const struct config *config, enum jose_alg *alg, enum hsm_key_type *type)
+static struct err signing_key_type(const struct config *config, enum jose_alg *alg, enum hsm_key_type *type)
 {
     TRY(err_as(jose_alg_parse(config->session_alg, alg), ERR_CONFIG));
-    for (size_t i = 0; i < COUNT(session_types); i++) {
-        if (session_types[i].alg == *alg)
-            *type = session_types[i].type;
+    for (size_t i = 0; i < COUNT(signing_types); i++) {
+        if (signing_types[i].alg == *alg)
+            *type = signing_types[i].type;
     }
     return OK;
 }
@@ -149,16 +149,18 @@ struct err command_provision(struct command_line *line)
     TRY(workbench_open(line, true, &w));
     enum jose_alg alg = JOSE_ES256;
     enum hsm_key_type type = HSM_EC_P256;
-    TRY(session_key_type(&w.runtime.config, &alg, &type));
+    TRY(signing_key_type(&w.runtime.config, &alg, &type));
     struct call c = workbench_call(&w, CALL_MS);
     struct store s = call_store(&c);
     struct ring_key *rows = NULL;
     size_t n = 0;
     TRY(store_key_list(&s, &rows, &n));
     TRY(ensure(&w, has_active(rows, n, HSM_SESSION), HSM_SESSION, type, alg));
+    TRY(ensure(&w, has_active(rows, n, HSM_CALL), HSM_CALL, type, alg));
     TRY(ensure(&w, has_active(rows, n, HSM_KEK), HSM_KEK, HSM_AES_256, alg));
     /* A key that signs nothing is no key: prove it now, on record, and not at the first agent's request. */
     c = workbench_call(&w, CALL_MS);
     TRY(background_load_keys(w.api, w.arena, c.deadline_us));
-    return record_selftest(&c, "selftest.provision");
+    TRY(record_selftest(&c, HSM_SESSION, "selftest.provision"));
+    return record_selftest(&c, HSM_CALL, "selftest.provision");
 }

@@ -4,7 +4,9 @@
 #include "base/log.h"
 #include "base/rand.h"
 #include "service/api/health.h"
+#include "service/api/issuer_keys.h"
 #include "service/api/keyring.h"
+#include "service/net/net.h"
 
 #include <limits.h>
 #include <stdio.h>
@@ -147,12 +149,15 @@ struct err runtime_open(struct runtime *r, char *const *envp, bool with_signer)
     TRY(buckets_new(AGENT_NAMES, r->config.agent_rate, r->config.agent_burst, &r->app.agents));
     TRY(keyring_new(&r->app.keyring));
     TRY(health_new(&r->app.health));
+    TRY(issuer_keys_new(&r->app.issuer_keys));
+    TRY(net_global());
     return with_signer ? open_signer(r, envp) : OK;
 }
 
 void runtime_close(struct runtime *r)
 {
     hsm_supervisor_stop(&r->supervisor);
+    issuer_keys_free(&r->app.issuer_keys);
     health_free(&r->app.health);
     keyring_free(&r->app.keyring);
     buckets_free(&r->app.agents);

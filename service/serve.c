@@ -76,7 +76,7 @@ static struct err check_start(struct workbench *w)
     TRY(background_load_keys(w->api, w->arena, c.deadline_us));
     TRY(check_active_key(w, &c));
     TRY(boot_leaf(w, &c));
-    return record_selftest(&c, "selftest.boot");
+    return record_selftest(&c, HSM_SESSION, "selftest.boot");
 }
 
 /* Signals are taken by this thread alone: they are blocked before any other thread starts. */

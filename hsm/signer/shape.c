@@ -18,7 +18,7 @@ static const struct rule rules[] = {
     [HSM_SESSION] = {{"at+jwt", "nexus-selftest+jwt"}, 3600},
     [HSM_KEK] = {{NULL}, 0},
     [HSM_CHECKPOINT] = {{NULL}, 0},
-    [HSM_CALL] = {{"nexus-call+jwt"}, 300},
+    [HSM_CALL] = {{"nexus-call+jwt", "nexus-selftest+jwt"}, 300},
 };
 _Static_assert(COUNT(rules) == HSM_PURPOSE_COUNT, "a purpose without a shape");
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * /admin/v1/agents: the register of agents. Every change is one transaction with its leaf, and takes effect on the
  * very next request of any broker. */
-#include "service/api/record.h"
+#include "service/api/public_keys.h"
 #include "service/api/view.h"
 
 #include "base/rand.h"
@@ -12,10 +12,10 @@ enum { DETAIL_MAX = 4096, JWKS_TEXT_MAX = 65536, RETRIES = 3 };
 
 struct agent_body {
     struct str agent_id, description;
-    struct str_list allowed_scopes, workspaces, allowed_audiences;
+    struct str_list allowed_scopes, workspaces, allowed_audiences, delegates_to;
     const struct json *jwks;
     struct json_int max_ttl;
-    struct json_bool active;
+    struct json_bool active, require_dpop;
 };
 
 #define AGENT_FIELDS                                                                                                   \
@@ -24,6 +24,8 @@ struct agent_body {
         {"jwks", BIND_OBJECT, offsetof(struct agent_body, jwks), false, 0, 16, 0},                                     \
         {"workspaces", BIND_STR_LIST, offsetof(struct agent_body, workspaces), false, 0, 1024, 1024},                  \
         {"allowed_audiences", BIND_STR_LIST, offsetof(struct agent_body, allowed_audiences), false, 0, 1024, 1024},    \
+        {"delegates_to", BIND_STR_LIST, offsetof(struct agent_body, delegates_to), false, 0, 1024, 1024},              \
+        {"require_dpop", BIND_BOOL, offsetof(struct agent_body, require_dpop), false, 0, 0, 0},                        \
     {                                                                                                                  \
         "max_ttl_seconds", BIND_INT, offsetof(struct agent_body, max_ttl), false, 1, TTL_MAX_S, 0                      \
     }
@@ -33,26 +35,6 @@ static const struct json_field create_fields[] = {
 
 static const struct json_field update_fields[] = {
     AGENT_FIELDS, {"active", BIND_BOOL, offsetof(struct agent_body, active), false, 0, 0, 0}};
-
-/* Keeps the public members of the keys only, in our own spelling: what else a caller sent is never stored. */
-static struct err set_keys(const struct call *c, struct agent *agent, const struct json *jwks)
-{
-    struct jwks set = {.n = 0};
-    struct err e = jwks_parse(c->api->app->crypto, jwks, 1, AGENT_KEYS_MAX, true, &set);
-    if (err_is(&e))
-        return err_refused_as(e, ERR_INVALID_JWKS);
-    CLEANUP(jwks_free) struct jwks keys = set;
-    struct buf b = buf_in(c->arena, JWKS_TEXT_MAX);
-    struct json_writer w = json_writer(&b);
-    json_begin_object(&w, NULL);
-    json_begin_array(&w, "keys");
-    for (size_t i = 0; i < keys.n; i++)
-        jwk_write(keys.keys[i], &w, NULL);
-    json_end_array(&w);
-    json_end_object(&w);
-    agent->jwks = buf_view(&b);
-    return buf_status(&b);
-}
 
 /* Lays the members that were sent over the agent, and checks the whole. */
 static struct err apply(const struct call *c, const struct agent_body *b, struct agent *agent)
@@ -65,12 +47,16 @@ static struct err apply(const struct call *c, const struct agent_body *b, struct
         agent->workspaces = b->workspaces;
     if (b->allowed_audiences.v != NULL)
         agent->allowed_audiences = b->allowed_audiences;
+    if (b->delegates_to.v != NULL)
+        agent->delegates_to = b->delegates_to;
+    if (b->require_dpop.set)
+        agent->require_dpop = b->require_dpop.v;
     if (b->max_ttl.set)
         agent->max_ttl_s = b->max_ttl.v;
     if (b->active.set)
         agent->active = b->active.v;
     if (b->jwks != NULL)
-        TRY(set_keys(c, agent, b->jwks));
+        TRY(public_keys_text(c, b->jwks, AGENT_KEYS_MAX, &agent->jwks));
     return agent_check(c->arena, agent);
 }
 
@@ -93,10 +79,13 @@ static struct err describe(const struct call *c, const struct agent *a, struct s
         buf_printf(&lists, "audience %.*s\n", STR_FMT(a->allowed_audiences.v[i]));
     for (size_t i = 0; i < a->workspaces.n; i++)
         buf_printf(&lists, "workspace %.*s\n", STR_FMT(a->workspaces.v[i]));
+    for (size_t i = 0; i < a->delegates_to.n; i++)
+        buf_printf(&lists, "delegates_to %.*s\n", STR_FMT(a->delegates_to.v[i]));
     TRY(buf_status(&lists));
     struct buf b = buf_in(c->arena, DETAIL_MAX);
-    buf_printf(&b, "active=%s max_ttl_seconds=%lld audiences=%zu workspaces=%zu", a->active ? "true" : "false",
-               (long long)a->max_ttl_s, a->allowed_audiences.n, a->workspaces.n);
+    buf_printf(&b, "active=%s max_ttl_seconds=%lld audiences=%zu workspaces=%zu delegates_to=%zu require_dpop=%s",
+               a->active ? "true" : "false", (long long)a->max_ttl_s, a->allowed_audiences.n, a->workspaces.n,
+               a->delegates_to.n, a->require_dpop ? "true" : "false");
     TRY(hash_into(c, "lists", buf_view(&lists), &b));
     TRY(hash_into(c, "jwks", a->jwks, &b));
     TRY(buf_status(&b));
@@ -126,11 +115,17 @@ static struct err change_record(struct change *ch, const char *op, const struct 
     return record_begin(&ch->call, &f, &ch->recording);
 }
 
-static struct err reply_agent(const struct http_request *req, int status, const struct agent *a, struct http_reply *out)
+/* closed: how many sessions its deactivation ended; NULL: it was not deactivated. */
+static struct err reply_agent(const struct http_request *req, int status, const struct agent *a, const int64_t *closed,
+                              struct http_reply *out)
 {
     struct buf b = http_body(req);
     struct json_writer w = json_writer(&b);
-    view_agent(&w, NULL, a);
+    json_begin_object(&w, NULL);
+    view_agent_members(&w, a);
+    if (closed != NULL)
+        json_put_int(&w, "sessions_closed", *closed);
+    json_end_object(&w);
     return http_reply_json(status, &b, out);
 }
 
@@ -149,7 +144,7 @@ struct err api_agent_create(struct api *api, const struct http_request *req, str
     struct err stored = store_agent_insert(&s, &a, &ch.recording.batch, &a.created_us);
     TRY(record_end(&ch.call, &ch.recording, stored, true));
     a.updated_us = a.created_us;
-    return reply_agent(req, 201, &a, out);
+    return reply_agent(req, 201, &a, NULL, out);
 }
 
 struct err api_agent_list(struct api *api, const struct http_request *req, struct http_reply *out)
@@ -169,8 +164,11 @@ struct err api_agent_list(struct api *api, const struct http_request *req, struc
     struct json_writer w = json_writer(&b);
     json_begin_object(&w, NULL);
     json_begin_array(&w, "agents");
-    for (size_t i = 0; i < n; i++)
-        view_agent(&w, NULL, &agents[i]);
+    for (size_t i = 0; i < n; i++) {
+        json_begin_object(&w, NULL);
+        view_agent_members(&w, &agents[i]);
+        json_end_object(&w);
+    }
     json_end_array(&w);
     if (next.p != NULL)
         json_put_str(&w, "next_cursor", next);
@@ -184,25 +182,26 @@ struct err api_agent_get(struct api *api, const struct http_request *req, struct
     struct store s = call_store(&c);
     struct agent a;
     TRY(store_agent_get(&s, req->args[0], &a));
-    return reply_agent(req, 200, &a, out);
+    return reply_agent(req, 200, &a, NULL, out);
 }
 
 static bool is_empty(const struct agent_body *b)
 {
     return b->description.p == NULL && b->allowed_scopes.v == NULL && b->workspaces.v == NULL &&
-           b->allowed_audiences.v == NULL && b->jwks == NULL && !b->max_ttl.set && !b->active.set;
+           b->allowed_audiences.v == NULL && b->delegates_to.v == NULL && b->jwks == NULL && !b->max_ttl.set &&
+           !b->active.set && !b->require_dpop.set;
 }
 
 /* Reads, changes and writes under the version that was read; ERR_CONFLICT when another change came between. */
-static struct err update_once(struct change *ch, const struct agent_body *body, struct str id, struct agent *out)
+static struct err update_once(struct change *ch, const struct agent_body *body, struct str id, struct agent *out,
+                              int64_t *closed)
 {
     struct store s = call_store(&ch->call);
     struct agent a;
     TRY(store_agent_get(&s, id, &a));
     TRY(apply(&ch->call, body, &a));
     TRY(change_record(ch, "agent.update", &a));
-    int64_t closed = 0;
-    struct err stored = store_agent_update(&s, &a, &ch->recording.batch, out, &closed);
+    struct err stored = store_agent_update(&s, &a, &ch->recording.batch, out, closed);
     return record_end(&ch->call, &ch->recording, stored, true);
 }
 
@@ -216,11 +215,12 @@ struct err api_agent_update(struct api *api, const struct http_request *req, str
     /* What is wrong by itself is refused whether the agent exists or not. */
     struct agent a = {.description = STR(""), .max_ttl_s = TTL_MAX_S};
     TRY(apply(&ch.call, &body, &a));
-    struct err e = update_once(&ch, &body, req->args[0], &a);
+    int64_t closed = 0;
+    struct err e = update_once(&ch, &body, req->args[0], &a, &closed);
     for (int i = 1; i < RETRIES && e.code == ERR_CONFLICT; i++)
-        e = update_once(&ch, &body, req->args[0], &a);
+        e = update_once(&ch, &body, req->args[0], &a, &closed);
     TRY(e);
-    return reply_agent(req, 200, &a, out);
+    return reply_agent(req, 200, &a, body.active.set && !body.active.v ? &closed : NULL, out);
 }
 
 struct err api_agent_delete(struct api *api, const struct http_request *req, struct http_reply *out)

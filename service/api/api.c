@@ -1,7 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
  * What one worker owns, made and freed together. */
 #include "service/api/agent_cache.h"
+#include "service/api/catalogue.h"
+#include "service/api/dpop.h"
+#include "service/api/pseudonym.h"
 #include "service/api/record.h"
+#include "service/net/net.h"
 
 #include "base/log.h"
 
@@ -46,6 +50,13 @@ struct err api_new(const struct app *app, struct api **out)
     db_observe(a->db, observe_statement, u.arg);
     TRY(hsm_client_new(app->hsm, &a->hsm));
     TRY(agent_cache_new(app->config->agent_cache_s, &a->cache));
+    TRY(catalogue_cache_new(app->config->agent_cache_s, &a->catalogue));
+    TRY(dpop_nonces_new(&a->nonces));
+    const struct net_options outbound = {.allow_loopback = app->config->insecure_loopback_fetches,
+                                         .allowed_cidrs = app->config->allowed_cidrs,
+                                         .ca_file = app->config->ca_file};
+    TRY(net_new(&outbound, &a->net));
+    TRY(pseudonyms_new(&a->pseudonyms));
     TRY(recorder_new(&a->recorder));
     *out = a;
     a = NULL;
@@ -57,6 +68,10 @@ void api_free(struct api **api)
     if (*api == NULL)
         return;
     recorder_free(&(*api)->recorder);
+    pseudonyms_free(&(*api)->pseudonyms);
+    net_free(&(*api)->net);
+    dpop_nonces_free(&(*api)->nonces);
+    catalogue_cache_free(&(*api)->catalogue);
     agent_cache_free(&(*api)->cache);
     hsm_client_free(&(*api)->hsm);
     db_free(&(*api)->db);

@@ -46,8 +46,8 @@ static struct err check_assertion(const struct call *c, const struct jws *j, con
     TRY(jwt_check(&rules, j, &claims, clock_now_s(&app->clock)));
     out->who = who;
     /* Remembered for as long as the same assertion could pass again, with a second skew as margin (attack J19). */
-    out->exp_us = (claims.exp.v + INT64_C(2) * SKEW_S) * 1000000;
-    return crypto_sha256(app->crypto, str_bytes(claims.jti), out->jti_sha256);
+    out->id = (struct one_time){.space = who->agent.id, .until_us = (claims.exp.v + INT64_C(2) * SKEW_S) * 1000000};
+    return crypto_sha256(app->crypto, str_bytes(claims.jti), out->id.hash);
 }
 
 /* What is the service's own trouble stays what it is; every other failure looks the same from outside. */
@@ -84,7 +84,7 @@ struct err auth_consume(const struct call *c, const struct agent_auth *a)
 {
     struct store s = call_store(c);
     bool fresh = false;
-    TRY(store_replay_consume(&s, a->who->agent.id, a->jti_sha256, a->exp_us, &fresh));
+    TRY(store_replay_consume(&s, &a->id, &fresh));
     return fresh ? OK : FAIL(ERR_INVALID_CLIENT, "the assertion's jti was used before");
 }
 
@@ -127,14 +127,16 @@ struct err auth_session_token(const struct call *c, struct str token, struct ses
 
 struct err auth_credential(const struct http_request *req, enum credential *kind, struct str *token)
 {
-    struct str bearer = http_bearer(req);
-    if (req->authorization.p != NULL && bearer.p == NULL)
+    struct str bearer = http_bearer(req), bound = http_dpop_token(req);
+    if (req->authorization.p != NULL && bearer.p == NULL && bound.p == NULL)
         return FAIL(ERR_MISSING_API_KEY, "the Authorization header is not of the form Bearer <token>");
-    if (req->api_key.p != NULL && bearer.p != NULL)
+    if (req->api_key.p != NULL && req->authorization.p != NULL)
         return FAIL(ERR_INVALID_REQUEST, "send X-API-Key or Authorization, not both");
-    *token = req->api_key.p != NULL ? req->api_key : bearer;
+    *token = req->api_key.p != NULL ? req->api_key : bearer.p != NULL ? bearer : bound;
     if (token->p == NULL)
         *kind = CREDENTIAL_NONE;
+    else if (bound.p != NULL)
+        *kind = CREDENTIAL_BOUND_TOKEN;
     else if (req->api_key.p != NULL || str_starts(*token, API_KEY_PREFIX))
         *kind = CREDENTIAL_API_KEY;
     else {
@@ -150,7 +152,9 @@ struct err api_require_role(struct api *api, const struct http_request *req, uns
 {
     enum credential kind = CREDENTIAL_NONE;
     struct str token = {NULL, 0};
-    TRY(auth_credential(req, &kind, &token));
+    struct err e = auth_credential(req, &kind, &token);
+    /* Where only API keys open, a bearer token that is no JWT is a bad key, as one that is a JWT is. */
+    TRY(e.code == ERR_INVALID_TOKEN ? err_as(e, ERR_INVALID_API_KEY) : e);
     if (kind == CREDENTIAL_NONE)
         return FAIL(ERR_MISSING_API_KEY, "none was sent");
     if (kind != CREDENTIAL_API_KEY || token.n != API_KEY_LEN)

@@ -8,8 +8,7 @@
 /* An agent that proved itself, and the one-time id that its assertion must still give up. */
 struct agent_auth {
     const struct cached_agent *who;
-    uint8_t jti_sha256[SHA256_LEN];
-    int64_t exp_us; /* until when the id must be remembered */
+    struct one_time id;
 };
 
 /* Verifies a client assertion (RFC 7523 section 3, rfc7523bis). Any failure is ERR_INVALID_CLIENT, with the reason in
@@ -25,7 +24,13 @@ struct err auth_consume(const struct call *c, const struct agent_auth *a);
 struct err auth_session_token(const struct call *c, struct str token, struct session *out);
 
 /* The kinds of credential that a request carries. */
-enum credential { CREDENTIAL_NONE, CREDENTIAL_API_KEY, CREDENTIAL_SESSION_TOKEN, CREDENTIAL_ASSERTION };
+enum credential {
+    CREDENTIAL_NONE,
+    CREDENTIAL_API_KEY,
+    CREDENTIAL_SESSION_TOKEN,
+    CREDENTIAL_BOUND_TOKEN, /* a session token by the DPoP scheme */
+    CREDENTIAL_ASSERTION
+};
 /* Tells by the form alone, without verifying; *token is the bearer token. Two credentials at once are refused. */
 struct err auth_credential(const struct http_request *req, enum credential *kind, struct str *token);
 

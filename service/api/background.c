@@ -59,7 +59,7 @@ static struct err check_hsm(const struct call *c)
     const struct health *h = c->api->app->health;
     if (health_is_ok(h, PART_HSM) && clock_mono_us() - health_last_ok_us(h, PART_HSM) < HSM_FRESH_US)
         return OK;
-    return record_selftest(c, "selftest");
+    return record_selftest(c, HSM_SESSION, "selftest");
 }
 
 static struct err heartbeat(const struct call *c)
@@ -88,7 +88,7 @@ static struct err close_open_intents(const struct call *c)
     TRY(store_open_intents(&s, OPEN_INTENT_AGE_S, SWEEP_BATCH, &open, &n));
     for (size_t i = 0; i < n; i++) {
         const struct leaf_fields f = {.kind = LEAF_OUTCOME,
-                                      .op = "sign",
+                                      .op = open[i].op.p,
                                       .reason = "unknown",
                                       .jti = open[i].jti,
                                       .corr_writer = open[i].writer,

@@ -19,9 +19,11 @@ static void keyset_drop(struct keyset *s)
 {
     if (s == NULL || atomic_fetch_sub(&s->refs, 1) != 1)
         return;
-    /* The array lies in the arena; the keys are the crypto layer's own. */
+    /* The arrays lie in the arena; the keys are the crypto layer's own. */
     for (size_t i = 0; i < s->published.n; i++)
         jwk_free(&s->published.keys[i]);
+    for (size_t i = 0; i < s->calls.n; i++)
+        jwk_free(&s->calls.keys[i]);
     struct arena *a = s->arena;
     arena_free(&a); /* the set itself lies in its arena */
 }
@@ -47,23 +49,44 @@ static struct err keyset_new(struct keyset **out)
     return OK;
 }
 
-static bool is_published(const struct ring_key *k)
+static bool is_published(const struct ring_key *k, enum hsm_purpose purpose)
 {
-    return k->purpose == HSM_SESSION && (k->state == KEY_ACTIVE || k->state == KEY_RETIRING);
+    return k->purpose == purpose && (k->state == KEY_ACTIVE || k->state == KEY_RETIRING);
 }
 
-static struct err add_key(struct keyset *s, const struct crypto *c, const struct ring_key *row)
+/* The part of a snapshot that holds the keys of one purpose. */
+struct ring {
+    enum hsm_purpose purpose;
+    struct jwks *keys;
+    const struct jwk **active;
+    struct hsm_key_id *active_id;
+};
+
+static struct err add_key(struct keyset *s, const struct crypto *c, const struct ring_key *row, const struct ring *to)
 {
     const struct json *obj = NULL;
     TRY(json_parse(s->arena, str_bytes(row->jwk), &obj));
     struct jwk *k = NULL;
     TRY(jwk_parse(c, obj, &k));
-    s->published.keys[s->published.n++] = k;
+    to->keys->keys[to->keys->n++] = k;
     if (!str_eq(jwk_kid(k), row->kid))
         return FAIL(ERR_DB, "signing key %.*s holds the JWK of another key", STR_FMT(row->kid));
     if (row->state == KEY_ACTIVE) {
-        s->active = k;
-        s->active_id = row->id;
+        *to->active = k;
+        *to->active_id = row->id;
+    }
+    return OK;
+}
+
+static struct err fill(struct keyset *s, const struct crypto *c, const struct ring_key *rows, size_t n,
+                       const struct ring *to)
+{
+    to->keys->keys = arena_array(s->arena, n, sizeof(struct jwk *)); /* NOLINT(bugprone-sizeof-expression): pointers */
+    if (to->keys->keys == NULL)
+        return FAIL(ERR_NO_MEMORY, "%zu keys", n);
+    for (size_t i = 0; i < n; i++) {
+        if (is_published(&rows[i], to->purpose))
+            TRY(add_key(s, c, &rows[i], to));
     }
     return OK;
 }
@@ -76,6 +99,8 @@ static struct err write_body(struct keyset *s, const struct crypto *c)
     json_begin_array(&w, "keys");
     for (size_t i = 0; i < s->published.n; i++)
         jwk_write(s->published.keys[i], &w, NULL);
+    for (size_t i = 0; i < s->calls.n; i++)
+        jwk_write(s->calls.keys[i], &w, NULL);
     json_end_array(&w);
     json_end_object(&w);
     TRY(buf_status(&b));
@@ -117,14 +142,10 @@ struct err keyring_load(struct keyring *k, const struct crypto *c, const struct 
 {
     CLEANUP(keyset_drop_auto) struct keyset *s = NULL;
     TRY(keyset_new(&s));
-    s->published.keys =
-        arena_array(s->arena, n, sizeof(struct jwk *)); /* NOLINT(bugprone-sizeof-expression): pointers */
-    if (s->published.keys == NULL)
-        return FAIL(ERR_NO_MEMORY, "%zu keys", n);
-    for (size_t i = 0; i < n; i++) {
-        if (is_published(&rows[i]))
-            TRY(add_key(s, c, &rows[i]));
-    }
+    const struct ring sessions = {HSM_SESSION, &s->published, &s->active, &s->active_id};
+    const struct ring calls = {HSM_CALL, &s->calls, &s->call, &s->call_id};
+    TRY(fill(s, c, rows, n, &sessions));
+    TRY(fill(s, c, rows, n, &calls));
     TRY(write_body(s, c));
     pthread_mutex_lock(&k->lock);
     struct keyset *old = k->current;

@@ -12,18 +12,19 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* An outcome until the next write carries it into the log. One is enough: nothing is signed without a write before
- * it, and that write takes the waiting outcome along. */
+/* An outcome until the next write carries it into the log. One is enough: no key is used without a write before it,
+ * and that write takes the waiting outcome along. */
 struct waiting {
     bool set;
+    const char *op;
     char corr_writer[WRITER_ID_LEN + 1];
     int64_t corr_seq;
     int64_t at_us;
-    const char *reason; /* "ok", or the name of the error */
-    const char *mech;
-    char jti[ID_TEXT], kid[JWK_KID_MAX + 1];
-    struct hsm_mark mark; /* counter 0: the signer counted no use */
-    bool has_signature;   /* bytes came back, even if they do not verify */
+    const char *reason;                      /* "ok", or the name of the error */
+    const char *mech;                        /* NULL: none */
+    char jti[ID_TEXT], kid[JWK_KID_MAX + 1]; /* "": none */
+    struct hsm_mark mark;                    /* counter 0: the signer counted no use */
+    bool has_signature;                      /* bytes came back, even if they do not verify */
     uint8_t sig_sha256[SHA256_LEN];
 };
 
@@ -72,16 +73,21 @@ static struct err writer_for_connection(const struct call *c, struct recorder *r
     return OK;
 }
 
+static struct str text_or_none(const char *text)
+{
+    return text[0] != '\0' ? str_of(text) : (struct str){NULL, 0};
+}
+
 static struct err outcome_leaf(const struct call *c, const struct waiting *w, struct leaf_writer *writer,
                                struct leaf *out)
 {
     struct leaf_fields f = {.kind = LEAF_OUTCOME,
                             .at_us = w->at_us,
-                            .op = "sign",
+                            .op = w->op,
                             .mech = w->mech,
                             .reason = w->reason,
-                            .kid = str_of(w->kid),
-                            .jti = str_of(w->jti),
+                            .kid = text_or_none(w->kid),
+                            .jti = text_or_none(w->jti),
                             .corr_writer = str_of(w->corr_writer),
                             .corr_seq = w->corr_seq,
                             .exp = -1};
@@ -124,7 +130,14 @@ struct err record_begin(const struct call *c, const struct leaf_fields *effect, 
  * side, can have come after the commit. */
 static bool is_certainly_undone(enum err_code code)
 {
-    return code == ERR_CONFLICT || code == ERR_DB_CONFLICT || code == ERR_AGENT_EXISTS || code == ERR_AGENT_NOT_FOUND;
+    static const enum err_code undone[] = {
+        ERR_CONFLICT,      ERR_DB_CONFLICT,      ERR_INVALID_REQUEST, ERR_AGENT_EXISTS,    ERR_AGENT_NOT_FOUND,
+        ERR_ISSUER_EXISTS, ERR_ISSUER_NOT_FOUND, ERR_SCOPE_EXISTS,    ERR_SCOPE_NOT_FOUND, ERR_SESSION_NOT_FOUND};
+    for (size_t i = 0; i < COUNT(undone); i++) {
+        if (code == undone[i])
+            return true;
+    }
+    return false;
 }
 
 struct err record_end(const struct call *c, struct recording *r, struct err stored, bool effect_in)
@@ -167,39 +180,60 @@ struct err record_append(const struct call *c, const struct leaf_fields *leaf)
     return record_leaf(c, leaf, &r);
 }
 
-struct err record_refusal(const struct call *c, const struct leaf_fields *who, struct err why)
+static struct leaf_fields refusal_of(const struct leaf_fields *who, const struct err *why)
 {
     struct leaf_fields f = *who;
     f.kind = LEAF_REFUSAL;
     f.policy = "refused";
-    f.reason = err_public(why.code)->code;
+    f.reason = err_public(why->code)->code;
     f.exp = -1;
+    return f;
+}
+
+struct err record_refusal(const struct call *c, const struct leaf_fields *who, struct err why)
+{
+    const struct leaf_fields f = refusal_of(who, &why);
     TRY(record_append(c, &f));
     return why;
 }
 
-struct err record_outcome(const struct call *c, const struct recording *intent, const char *op, const struct err *how)
+struct err record_refusal_once(const struct call *c, const struct leaf_fields *who, const struct one_time *id,
+                               const struct err *why, bool *fresh)
 {
-    const struct leaf_fields f = {.kind = LEAF_OUTCOME,
-                                  .op = op,
-                                  .reason = err_is(how) ? err_name(how->code) : "ok",
-                                  .corr_writer = str_of(intent->writer),
-                                  .corr_seq = intent->effect.seq,
-                                  .exp = -1};
-    return record_append(c, &f);
+    const struct leaf_fields f = refusal_of(who, why);
+    struct recording r;
+    TRY(record_begin(c, &f, &r));
+    struct store s = call_store(c);
+    *fresh = false;
+    struct err stored = store_replay_refuse(&s, id, &r.batch, fresh);
+    return record_end(c, &r, stored, *fresh);
 }
 
-static void keep_outcome(const struct call *c, const struct sign_order *o, const struct err *e,
-                         const struct hsm_signature *sig)
+static struct waiting *keep_outcome(const struct call *c, const struct recording *intent, const char *op,
+                                    const struct err *how, struct hsm_mark mark)
 {
     struct waiting *w = &c->api->recorder->waiting;
     *w = (struct waiting){.set = true,
-                          .corr_seq = o->intent->effect.seq,
+                          .op = op,
+                          .corr_seq = intent->effect.seq,
                           .at_us = clock_now_us(&c->api->app->clock),
-                          .reason = err_is(e) ? err_name(e->code) : "ok",
-                          .mech = jose_alg_name(jwk_alg(o->jwk)),
-                          .mark = sig->mark};
-    memcpy(w->corr_writer, o->intent->writer, sizeof w->corr_writer);
+                          .reason = err_is(how) ? err_name(how->code) : "ok",
+                          .mark = mark};
+    memcpy(w->corr_writer, intent->writer, sizeof w->corr_writer);
+    return w;
+}
+
+struct err record_outcome(const struct call *c, const struct recording *intent, const char *op, const struct err *how)
+{
+    (void)keep_outcome(c, intent, op, how, hsm_last_mark(c->api->hsm));
+    return record_append(c, NULL);
+}
+
+static void keep_signature(const struct call *c, const struct sign_order *o, const struct err *e,
+                           const struct hsm_signature *sig)
+{
+    struct waiting *w = keep_outcome(c, o->intent, "sign", e, sig->mark);
+    w->mech = jose_alg_name(jwk_alg(o->jwk));
     (void)snprintf(w->jti, sizeof w->jti, "%.*s", STR_FMT(o->jti));
     (void)snprintf(w->kid, sizeof w->kid, "%.*s", STR_FMT(jwk_kid(o->jwk)));
     if (sig->n == 0)
@@ -227,6 +261,18 @@ static struct err sign_and_check(const struct call *c, const struct sign_order *
     return err_refused_as(e, ERR_HSM_REFUSED);
 }
 
+/* Whatever the reason that the session key did not sign, this broker cannot issue now; only our own want of memory says
+ * nothing of the HSM. Another key that is refused leaves issuance as it is. */
+static void report(const struct call *c, enum hsm_purpose purpose, const struct err *e)
+{
+    if (e->code == ERR_NO_MEMORY)
+        return;
+    if (purpose == HSM_SESSION)
+        health_report(c->api->app->health, PART_HSM, e);
+    else
+        health_report_error(c->api->app->health, e);
+}
+
 struct err record_sign(const struct call *c, const struct sign_order *o, struct bytes *signature)
 {
     const struct app *app = c->api->app;
@@ -238,44 +284,60 @@ struct err record_sign(const struct call *c, const struct sign_order *o, struct 
     (void)snprintf(kid, sizeof kid, "%.*s", STR_FMT(jwk_kid(o->jwk)));
     struct hsm_signature sig = {.n = 0};
     struct err e = sign_and_check(c, o, kid, &sig);
-    keep_outcome(c, o, &e, &sig);
-    /* Whatever the reason, this broker cannot sign now; only our own want of memory says nothing of the HSM. */
-    if (e.code != ERR_NO_MEMORY)
-        health_report(app->health, PART_HSM, &e);
+    keep_signature(c, o, &e, &sig);
+    report(c, o->purpose, &e);
     TRY(e);
     metric_add(app->metrics, M_HSM_KEY_USES, 1, kid, NULL, NULL);
     *signature = arena_bytes(c->arena, bytes_of(sig.v, sig.n));
     return signature->p != NULL ? OK : FAIL(ERR_NO_MEMORY, "signature");
 }
 
-struct err record_selftest(const struct call *c, const char *op)
+static struct err sign_own(const struct call *c, const struct own_jwt *o, const struct jwk *jwk,
+                           const struct hsm_key_id *key, struct str *token)
 {
-    const struct app *app = c->api->app;
-    CLEANUP(keyset_release) const struct keyset *keys = keyring_take(app->keyring);
-    if (keys->active == NULL)
-        return FAIL(ERR_NO_ACTIVE_KEY, "no active session key");
-    char jti[ID_TEXT];
-    TRY(rand_id("", jti));
-    struct bytes payload;
-    TRY(token_selftest_claims(c->arena, app->config->base_url, str_of(jti), clock_now_s(&app->clock), &payload));
-    struct str input;
-    TRY(jws_signing_input(c->arena, jwk_alg(keys->active), jwk_kid(keys->active), STR(SELFTEST_TYP), payload, &input));
+    struct str input, aud = o->aud;
+    TRY(jws_signing_input(c->arena, jwk_alg(jwk), jwk_kid(jwk), o->typ, o->payload, &input));
     uint8_t hash[SHA256_LEN];
-    TRY(crypto_sha256(app->crypto, str_bytes(input), hash));
+    TRY(crypto_sha256(c->api->app->crypto, str_bytes(input), hash));
     const struct leaf_fields f = {.kind = LEAF_INTENT,
-                                  .op = op,
-                                  .kid = jwk_kid(keys->active),
-                                  .mech = jose_alg_name(jwk_alg(keys->active)),
+                                  .op = o->op,
+                                  .kid = jwk_kid(jwk),
+                                  .mech = jose_alg_name(jwk_alg(jwk)),
                                   .in_sha256 = hash,
-                                  .jti = str_of(jti),
+                                  .jti = o->jti,
+                                  .aud = {&aud, aud.p != NULL ? 1 : 0},
                                   .actor = STR("self"),
+                                  .detail = o->detail,
                                   .exp = -1};
     struct recording r;
     TRY(record_leaf(c, &f, &r));
-    const struct sign_order o = {
-        .intent = &r, .key = &keys->active_id, .jwk = keys->active, .jti = str_of(jti), .signing_input = input};
+    const struct sign_order order = {
+        .purpose = o->purpose, .intent = &r, .key = key, .jwk = jwk, .jti = o->jti, .signing_input = input};
     struct bytes signature;
-    struct err e = record_sign(c, &o, &signature);
+    TRY(record_sign(c, &order, &signature));
+    return jws_join(c->arena, input, signature, token);
+}
+
+struct err record_jwt(const struct call *c, const struct own_jwt *o, struct str *token)
+{
+    CLEANUP(keyset_release) const struct keyset *keys = keyring_take(c->api->app->keyring);
+    bool calls = o->purpose == HSM_CALL;
+    const struct jwk *jwk = calls ? keys->call : keys->active;
+    if (jwk == NULL)
+        return FAIL(ERR_NO_ACTIVE_KEY, "no active %s key: run nexus-broker provision", hsm_purpose_name(o->purpose));
+    return sign_own(c, o, jwk, calls ? &keys->call_id : &keys->active_id, token);
+}
+
+struct err record_selftest(const struct call *c, enum hsm_purpose purpose, const char *op)
+{
+    const struct app *app = c->api->app;
+    struct own_jwt o = {.purpose = purpose, .typ = STR(SELFTEST_TYP), .op = op};
+    char jti[ID_TEXT];
+    TRY(rand_id("", jti));
+    o.jti = str_of(jti);
+    TRY(token_selftest_claims(c->arena, app->config->base_url, o.jti, clock_now_s(&app->clock), &o.payload));
+    struct str token;
+    struct err e = record_jwt(c, &o, &token);
     struct err appended = record_append(c, NULL);
     TRY(e);
     return appended;

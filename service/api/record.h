@@ -48,12 +48,19 @@ struct err record_append(const struct call *c, const struct leaf_fields *leaf);
  * error that is to be answered: why, or that it could not be recorded. */
 struct err record_refusal(const struct call *c, const struct leaf_fields *who, struct err why);
 
-/* The outcome of a recorded operation that is not a signature (a generation): a leaf that names its intent. */
+/* The same, together with the use of the one-time id that the refusal cost: one statement. *fresh: it had not been used
+ * before; if it had, the refusal is not on record. why is not returned. */
+struct err record_refusal_once(const struct call *c, const struct leaf_fields *who, const struct one_time *id,
+                               const struct err *why, bool *fresh);
+
+/* The outcome of a recorded use of a key that is not a signature (a generation, a wrapping), told right after the
+ * signer was asked: a leaf that names its intent. What cannot be written now is kept for the next write. */
 struct err record_outcome(const struct call *c, const struct recording *intent, const char *op, const struct err *how);
 
 /* Signs exactly what a durable intent recorded; checks the signature with the public key before anyone sees it. The
  * outcome is kept for the next write. */
 struct sign_order {
+    enum hsm_purpose purpose; /* of the key */
     const struct recording *intent;
     const struct hsm_key_id *key;
     const struct jwk *jwk;
@@ -62,8 +69,20 @@ struct sign_order {
 };
 struct err record_sign(const struct call *c, const struct sign_order *o, struct bytes *signature);
 
-/* A trial signature by the active key under its own intent and outcome: the real health check. op names the occasion.
- */
-struct err record_selftest(const struct call *c, const char *op);
+/* A JWT of the broker's own, signed by the active key of a purpose under an intent of its own. */
+struct own_jwt {
+    enum hsm_purpose purpose;
+    struct str typ;
+    struct bytes payload;
+    /* Of the intent. */
+    const char *op;
+    struct str jti, aud, detail; /* aud, detail: p == NULL: none */
+};
+/* ERR_NO_ACTIVE_KEY when the ring has none. */
+struct err record_jwt(const struct call *c, const struct own_jwt *o, struct str *token);
+
+/* A trial signature by the active key of a purpose under its own intent and outcome: the real health check. op names
+ * the occasion. */
+struct err record_selftest(const struct call *c, enum hsm_purpose purpose, const char *op);
 
 #endif

@@ -22,33 +22,54 @@ void view_session_members(struct json_writer *w, const struct session *s, int64_
         json_put_str(w, "acting_for", s->acting_for);
     json_put_bool(w, "active", session_is_active(s, now_us));
     json_put_str(w, "agent_id", s->agent_id);
-    json_put_str(w, "audience", s->audience);
+    if (s->audiences.n == 1)
+        json_put_str(w, "audience", s->audiences.v[0]);
+    else
+        json_put_list(w, "audience", s->audiences);
+    if (s->chain.n > 1)
+        json_put_list(w, "chain", s->chain);
     json_put_int(w, "clearance_level", s->clearance_level);
     if (s->closed_us != 0)
         put_time(w, "closed_at", s->closed_us);
+    if (s->cnf_jkt.p != NULL) {
+        json_begin_object(w, "cnf");
+        json_put_str(w, "jkt", s->cnf_jkt);
+        json_end_object(w);
+    }
     put_time(w, "created_at", s->created_us);
     put_time(w, "expires_at", s->expires_us);
+    json_put_str(w, "grant_type", s->grant_type);
     json_put_bool(w, "obo", s->obo);
+    if (s->ancestors.n > 0)
+        json_put_str(w, "parent_session_id", s->ancestors.v[0]);
     json_put_list(w, "scopes_granted", s->scopes);
     json_put_str(w, "session_id", s->id);
     if (s->tenant_id.p != NULL)
         json_put_str(w, "tenant_id", s->tenant_id);
 }
 
-void view_agent(struct json_writer *w, const char *name, const struct agent *a)
+void view_opened_members(struct json_writer *w, const struct session *s, struct str token, int64_t now_us)
 {
-    json_begin_object(w, name);
+    json_put_str(w, "access_token", token);
+    view_session_members(w, s, now_us);
+    json_put_str(w, "session_token", token);
+    json_put_str(w, "token_type", s->cnf_jkt.p != NULL ? STR("DPoP") : STR("session"));
+}
+
+void view_agent_members(struct json_writer *w, const struct agent *a)
+{
     json_put_bool(w, "active", a->active);
     json_put_str(w, "agent_id", a->id);
     json_put_list(w, "allowed_audiences", a->allowed_audiences);
     json_put_list(w, "allowed_scopes", a->allowed_scopes);
     put_time(w, "created_at", a->created_us);
+    json_put_list(w, "delegates_to", a->delegates_to);
     json_put_str(w, "description", a->description);
     json_put_raw(w, "jwks", a->jwks);
     json_put_int(w, "max_ttl_seconds", a->max_ttl_s);
+    json_put_bool(w, "require_dpop", a->require_dpop);
     put_time(w, "updated_at", a->updated_us);
     json_put_list(w, "workspaces", a->workspaces);
-    json_end_object(w);
 }
 
 struct err view_query_bool(const struct http_request *req, const char *name, bool *given, bool *value)

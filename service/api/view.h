@@ -10,8 +10,11 @@
 /* The members of a session object (upstream reference C.4), without tokens, into an object that is open. */
 void view_session_members(struct json_writer *w, const struct session *s, int64_t now_us);
 
-/* A whole agent object. */
-void view_agent(struct json_writer *w, const char *name, const struct agent *a);
+/* The same for a session that was just opened, with its token under both of its names. */
+void view_opened_members(struct json_writer *w, const struct session *s, struct str token, int64_t now_us);
+
+/* The members of an agent object, into an object that is open. */
+void view_agent_members(struct json_writer *w, const struct agent *a);
 
 /* ?name=true|false; *given tells whether it was there. */
 struct err view_query_bool(const struct http_request *req, const char *name, bool *given, bool *value);

@@ -54,6 +54,7 @@ struct err agent_check(struct arena *a, struct agent *agent)
     TRY(scopes_normalise(a, agent->allowed_scopes, &agent->allowed_scopes));
     TRY(check_names("workspaces", agent->workspaces, AGENT_ID_MAX));
     TRY(check_names("allowed_audiences", agent->allowed_audiences, AUDIENCE_MAX));
+    TRY(check_names("delegates_to", agent->delegates_to, AGENT_ID_MAX));
     if (agent->max_ttl_s < 1 || agent->max_ttl_s > TTL_MAX_S)
         return FAIL(ERR_INVALID_TTL, "field \"max_ttl_seconds\": must be from 1 to %d", TTL_MAX_S);
     return OK;

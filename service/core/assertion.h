@@ -11,9 +11,11 @@ enum { ASSERTION_LIFETIME_S = 300, SKEW_S = 30, JTI_MAX = 256 };
 /* The only client_assertion_type there is (RFC 7523 section 2.2). */
 #define ASSERTION_TYPE "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 
-/* The typ of a session token (RFC 9068 section 2.1), and of the broker's own trial signatures. */
+/* The typ of a session token (RFC 9068 section 2.1), of the broker's own trial signatures, and of what it shows to the
+ * back end. */
 #define TOKEN_TYP    "at+jwt"
 #define SELFTEST_TYP "nexus-selftest+jwt"
+#define CALL_TYP     "nexus-call+jwt"
 
 /* An agent's client assertion: RFC 7523 section 3 with rfc7523bis: iss = sub = the agent, aud solely the issuer. */
 struct jwt_rules assertion_rules(struct str agent_id, struct str issuer);

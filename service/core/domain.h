@@ -16,7 +16,15 @@ enum {
     AUDIENCE_MAX = 512,
     LISTED_MAX = 64,
     TTL_DEFAULT_S = 900,
-    TTL_MAX_S = 3600
+    TTL_MAX_S = 3600,
+    USER_ID_MAX = 256,
+    TENANT_ID_MAX = 256,
+    CLEARANCE_MAX = 1000000,
+    AUDIENCES_MAX = 8,
+    CHAIN_MAX = 8,
+    POINTER_MAX = 256,
+    ISSUERS_MAX = 100,
+    SCOPE_RULES_MAX = 1000
 };
 
 struct agent {
@@ -25,19 +33,57 @@ struct agent {
     struct str jwks; /* {"keys":[..]}, public members only, as kept */
     int64_t max_ttl_s;
     bool active;
-    int64_t version; /* grows with every change; an issuing statement names the one it decided on */
+    struct str_list delegates_to; /* agents that may act after this one */
+    bool require_dpop;            /* its tokens are bound to a key, always */
+    int64_t version;              /* grows with every change; an issuing statement names the one it decided on */
     int64_t created_us, updated_us;
 };
 
 struct session {
     struct str id, agent_id;
-    struct str_list scopes;
-    struct str jti, kid, audience;
+    struct str_list scopes, audiences;
+    struct str jti, kid;
     int64_t created_us, expires_us;
-    int64_t closed_us; /* 0: open */
+    int64_t closed_us; /* 0: open; also the time when one of the ancestors ended */
     bool obo;
-    struct str acting_for, tenant_id; /* p == NULL: none */
+    struct str acting_for, tenant_id; /* the user; p == NULL: none */
     int64_t clearance_level;
+    struct str_list chain;     /* the agents that act, the current one (agent_id) first */
+    struct str_list ancestors; /* the sessions it was exchanged from, nearest first */
+    struct str grant_type;     /* how it was opened: "session", or the OAuth grant's last word */
+    struct str user_issuer;    /* who vouched for the user; p == NULL: none, or the back end */
+    struct str cnf_jkt;        /* thumbprint of the key that its token is bound to; p == NULL: a bearer token */
+};
+
+/* A user, as whoever vouched for it says. */
+struct user {
+    struct str id, tenant_id, issuer; /* tenant_id, issuer: p == NULL: none */
+    int64_t clearance_level;
+    struct str_list permissions;
+    int64_t expires_us; /* no session outlives it; 0: not said */
+};
+
+/* Who may vouch for users: where its keys come from (exactly one of jwks, jwks_uri, discovery), what its tokens must
+ * look like, and where in them the user stands (RFC 6901 pointers). */
+struct issuer {
+    struct str id, issuer;
+    struct str jwks, jwks_uri; /* p == NULL: another source */
+    bool discovery;
+    struct str_list algorithms;
+    struct str audience, typ; /* typ.p == NULL: JWT, at+jwt or none */
+    struct str claim_user_id, claim_tenant_id, claim_clearance, claim_permissions;
+    int64_t max_age_s; /* 0: none */
+    bool one_time_jti, active;
+    int64_t version, created_us, updated_us;
+};
+
+/* The conditions of a scope. */
+struct scope_rule {
+    struct str name, description;
+    int64_t min_clearance;
+    int64_t max_ttl_s; /* 0: none */
+    bool requires_obo;
+    int64_t created_us, updated_us;
 };
 
 enum role { ROLE_NONE = 0, ROLE_ADMIN = 1, ROLE_AUDITOR = 2, ROLE_GATEWAY = 4 };

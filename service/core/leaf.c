@@ -50,8 +50,13 @@ static struct err write_leaf(const struct leaf_writer *lw, const struct leaf_fie
     char when[CLOCK_TEXT];
     struct json_writer w = json_writer_canonical(b);
     json_begin_object(&w, NULL);
+    if (f->act.n > 0)
+        json_put_list(&w, "act", f->act);
     put_text(&w, "actor", f->actor);
-    put_text(&w, "aud", f->aud);
+    if (f->aud.n == 1)
+        put_text(&w, "aud", f->aud.v[0]);
+    else if (f->aud.n > 1)
+        json_put_list(&w, "aud", f->aud);
     put_hash(&w, a, "cfg", f->cfg_sha256);
     put_text(&w, "client", f->client);
     if (f->corr_writer.p != NULL)
@@ -63,12 +68,14 @@ static struct err write_leaf(const struct leaf_writer *lw, const struct leaf_fie
     json_put_str(&w, "inst", str_of(lw->id));
     json_put_int(&w, "iseq", lw->next);
     put_text(&w, "iss", f->iss);
+    put_text(&w, "jkt", f->jkt);
     put_text(&w, "jti", f->jti);
     put_text(&w, "key_id", f->key_id);
     put_text(&w, "kid", f->kid);
     json_put_str(&w, "kind", str_of(kind_names[f->kind]));
     put_text(&w, "mech", str_of(f->mech));
     put_text(&w, "op", str_of(f->op));
+    put_text(&w, "parent", f->parent);
     put_text(&w, "policy", str_of(f->policy));
     put_hash(&w, a, "prev", lw->prev);
     put_text(&w, "reason", str_of(f->reason));
@@ -78,6 +85,7 @@ static struct err write_leaf(const struct leaf_writer *lw, const struct leaf_fie
     put_text(&w, "session", f->session);
     put_mark(&w, a, f->mark);
     put_hash(&w, a, "sig_sha256", f->sig_sha256);
+    put_text(&w, "sub_jkt", f->sub_jkt);
     put_text(&w, "sub_p", f->sub_p);
     json_put_str(&w, "t", clock_rfc3339_us(f->at_us, when));
     put_text(&w, "target", f->target);

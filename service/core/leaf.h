@@ -37,13 +37,16 @@ struct leaf_fields {
     int64_t at_us;
     const char *op; /* "sign", "generate", "agent.register", "session.close", ... */
     struct str kid, key_id;
-    const char *mech;                                 /* JOSE algorithm name */
-    const uint8_t *in_sha256;                         /* of the exact signing input; NULL: none */
-    struct str jti, session, iss, aud, client, sub_p; /* sub_p: pseudonym of a user, never the clear value */
-    struct str_list scope;
-    int64_t exp;        /* NumericDate; -1: none */
-    const char *policy; /* "granted" or "refused" */
-    const char *reason; /* of a refusal or failure: the wire code or the error's name */
+    const char *mech;                            /* JOSE algorithm name */
+    const uint8_t *in_sha256;                    /* of the exact signing input; NULL: none */
+    struct str jti, session, iss, client, sub_p; /* sub_p: pseudonym of a user, never the clear value */
+    struct str_list scope, aud;
+    struct str_list act;     /* the agents of a chain of delegation, the current one first */
+    struct str parent;       /* the session that was exchanged */
+    struct str jkt, sub_jkt; /* keys that the new token and the subject token are bound to */
+    int64_t exp;             /* NumericDate; -1: none */
+    const char *policy;      /* "granted" or "refused" */
+    const char *reason;      /* of a refusal or failure: the wire code or the error's name */
     struct str req_id;
     struct str actor;       /* name of the API key that asked, or "self" */
     struct str target;      /* what an administrator changed */

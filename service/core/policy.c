@@ -3,53 +3,222 @@
 
 #include "service/core/scope.h"
 
-static struct err decide_ttl(const struct agent *agent, int64_t asked, int64_t *ttl)
-{
-    int64_t most = agent->max_ttl_s < TTL_MAX_S ? agent->max_ttl_s : TTL_MAX_S;
-    if (asked < 0 || asked > most)
-        return FAIL(ERR_INVALID_TTL, "ttl_seconds must be from 0 to %lld for this agent", (long long)most);
-    *ttl = asked > 0 ? asked : TTL_DEFAULT_S < most ? TTL_DEFAULT_S : most;
-    return OK;
-}
+/* Clearance of an agent that acts for itself. */
+enum { OWN_CLEARANCE = 1 };
 
-static struct err decide_audience(const struct agent *agent, struct str asked, struct str issuer, struct str *out)
+static const struct scope_rule *rule_of(const struct policy_case *in, struct str scope)
 {
-    if (asked.p == NULL || str_eq(asked, issuer)) {
-        *out = issuer;
-        return OK;
+    for (size_t i = 0; i < in->n_rules; i++) {
+        if (str_eq(in->rules[i].name, scope))
+            return &in->rules[i];
     }
-    if (!str_list_has(agent->allowed_audiences, asked))
-        return FAIL(ERR_INVALID_AUDIENCE, "audience \"%.*s\" is not among the agent's allowed_audiences",
-                    STR_FMT(asked));
-    *out = asked;
+    return NULL;
+}
+
+static bool is_obo(const struct policy_case *in)
+{
+    return in->user != NULL || (in->parent != NULL && in->parent->obo);
+}
+
+static bool is_delegated(const struct policy_case *in)
+{
+    return in->user != NULL || in->parent != NULL;
+}
+
+/* What the other side of the agent's ceiling allows. */
+static struct str_list granted_by_others(const struct policy_case *in)
+{
+    return in->parent != NULL ? in->parent->scopes : in->user->permissions;
+}
+
+/* RFC 8693 section 2.1: without a scope parameter the broker chooses; everything that both sides allow. */
+static struct err intersection(const struct policy_case *in, struct arena *a, struct str_list *out)
+{
+    struct str_list others = granted_by_others(in);
+    struct str_list l = {arena_array(a, in->agent->allowed_scopes.n, sizeof *l.v), 0};
+    if (l.v == NULL)
+        return FAIL(ERR_NO_MEMORY, "scopes");
+    for (size_t i = 0; i < in->agent->allowed_scopes.n; i++) {
+        if (str_list_has(others, in->agent->allowed_scopes.v[i]))
+            l.v[l.n++] = in->agent->allowed_scopes.v[i];
+    }
+    if (l.n == 0)
+        return FAIL(ERR_MISSING_SCOPES, "no scope lies within both the agent's ceiling and what it acts for");
+    *out = l;
     return OK;
 }
 
-struct err policy_autonomous_session(const struct agent *agent, const struct session_ask *ask, struct str issuer,
-                                     int64_t now_us, struct arena *a, struct session *out)
+static struct err decide_scopes(const struct policy_case *in, struct arena *a, struct str_list *out)
 {
-    struct str_list scopes;
-    TRY(scopes_normalise(a, ask->scopes, &scopes));
-    if (scopes.n == 0)
-        return FAIL(ERR_MISSING_SCOPES, "scopes is empty");
-    int64_t ttl = 0;
-    TRY(decide_ttl(agent, ask->ttl_s, &ttl));
-    if (!agent->active)
-        return FAIL(ERR_AGENT_INACTIVE, "agent %.*s", STR_FMT(agent->id));
-    struct str outside = scopes_first_outside(scopes, agent->allowed_scopes);
+    if (in->ask->all_scopes && is_delegated(in))
+        return intersection(in, a, out);
+    TRY(scopes_normalise(a, in->ask->scopes, out));
+    return out->n > 0 ? OK : FAIL(ERR_MISSING_SCOPES, "scopes is empty");
+}
+
+static struct err check_ceilings(const struct policy_case *in, struct str_list scopes)
+{
+    struct str outside = scopes_first_outside(scopes, in->agent->allowed_scopes);
     if (outside.p != NULL)
-        return FAIL(ERR_SCOPE_NOT_ALLOWED, "scope \"%.*s\" is not in the ceiling of agent %.*s", STR_FMT(outside),
+        return FAIL(is_delegated(in) ? ERR_AGENT_SCOPE : ERR_SCOPE_NOT_ALLOWED,
+                    "scope \"%.*s\" is not in the ceiling of agent %.*s", STR_FMT(outside), STR_FMT(in->agent->id));
+    if (!is_delegated(in))
+        return OK;
+    outside = scopes_first_outside(scopes, granted_by_others(in));
+    return outside.p == NULL
+               ? OK
+               : FAIL(ERR_USER_SCOPE, "scope \"%.*s\" is not allowed to whom the agent acts for", STR_FMT(outside));
+}
+
+static struct err check_audiences(const struct policy_case *in, struct arena *a, struct str_list *out)
+{
+    struct str_list asked = in->ask->audiences;
+    struct str_list l = {arena_array(a, asked.n + 1, sizeof *l.v), 0};
+    if (l.v == NULL)
+        return FAIL(ERR_NO_MEMORY, "audiences");
+    for (size_t i = 0; i < asked.n; i++) {
+        if (!str_eq(asked.v[i], in->issuer) && !str_list_has(in->agent->allowed_audiences, asked.v[i]))
+            return FAIL(ERR_INVALID_AUDIENCE, "audience \"%.*s\" is not among the agent's allowed_audiences",
+                        STR_FMT(asked.v[i]));
+        if (!str_list_has(l, asked.v[i]))
+            l.v[l.n++] = asked.v[i];
+    }
+    if (l.n == 0)
+        l.v[l.n++] = in->issuer;
+    if (l.n > AUDIENCES_MAX)
+        return FAIL(ERR_INVALID_AUDIENCE, "more than %d audiences", AUDIENCES_MAX);
+    *out = l;
+    return OK;
+}
+
+/* The conditions that an administrator laid on single scopes. *most_s falls to the shortest lifetime of them. */
+static struct err check_rules(const struct policy_case *in, struct str_list scopes, int64_t clearance, int64_t *most_s)
+{
+    for (size_t i = 0; i < scopes.n; i++) {
+        const struct scope_rule *r = rule_of(in, scopes.v[i]);
+        if (r == NULL)
+            continue;
+        if (r->requires_obo && !is_obo(in))
+            return FAIL(ERR_OBO_REQUIRED, "scope \"%.*s\"", STR_FMT(r->name));
+        if (clearance < r->min_clearance)
+            return FAIL(ERR_CLEARANCE, "scope \"%.*s\" asks for clearance %lld", STR_FMT(r->name),
+                        (long long)r->min_clearance);
+        if (r->max_ttl_s > 0 && r->max_ttl_s < *most_s)
+            *most_s = r->max_ttl_s;
+    }
+    return OK;
+}
+
+static struct err check_ttl(int64_t asked, int64_t most)
+{
+    if (asked < 0 || asked > most)
+        return FAIL(ERR_INVALID_TTL, "ttl_seconds must be from 0 to %lld for this agent and these scopes",
+                    (long long)most);
+    return OK;
+}
+
+/* Whole seconds: the token's NumericDates, the row and expires_at must say the same. */
+static int64_t whole(int64_t us)
+{
+    return us / 1000000 * 1000000;
+}
+
+static int64_t earlier(int64_t a, int64_t b)
+{
+    return b != 0 && b < a ? b : a;
+}
+
+static struct err decide_times(const struct policy_case *in, int64_t most_s, struct session *out)
+{
+    TRY(check_ttl(in->ask->ttl_s, most_s));
+    int64_t ttl = in->ask->ttl_s > 0 ? in->ask->ttl_s : TTL_DEFAULT_S < most_s ? TTL_DEFAULT_S : most_s;
+    out->created_us = whole(in->now_us);
+    out->expires_us = out->created_us + ttl * 1000000;
+    if (in->user != NULL)
+        out->expires_us = earlier(out->expires_us, whole(in->user->expires_us));
+    if (in->parent != NULL)
+        out->expires_us = earlier(out->expires_us, in->parent->expires_us);
+    if (out->expires_us > out->created_us)
+        return OK;
+    return FAIL(in->parent != NULL ? ERR_SUBJECT_TOKEN : ERR_USER_TOKEN, "what the session would rest on ends now");
+}
+
+static struct err decide_subject(const struct policy_case *in, struct arena *a, struct session *out)
+{
+    const struct session *p = in->parent;
+    out->obo = is_obo(in);
+    out->clearance_level = p != NULL          ? p->clearance_level
+                           : in->user != NULL ? in->user->clearance_level
+                                              : OWN_CLEARANCE;
+    if (in->user != NULL) {
+        out->acting_for = in->user->id;
+        out->tenant_id = in->user->tenant_id;
+        out->user_issuer = in->user->issuer;
+    }
+    size_t before = p != NULL ? p->chain.n : 0, above = p != NULL ? p->ancestors.n : 0;
+    out->chain = (struct str_list){arena_array(a, before + 1, sizeof *out->chain.v), before + 1};
+    out->ancestors = (struct str_list){arena_array(a, above + 1, sizeof *out->ancestors.v), p != NULL ? above + 1 : 0};
+    if (out->chain.v == NULL || out->ancestors.v == NULL)
+        return FAIL(ERR_NO_MEMORY, "chain");
+    out->chain.v[0] = in->agent->id;
+    if (p == NULL)
+        return OK;
+    memcpy(out->chain.v + 1, p->chain.v, before * sizeof *p->chain.v);
+    out->ancestors.v[0] = p->id;
+    memcpy(out->ancestors.v + 1, p->ancestors.v, above * sizeof *p->ancestors.v);
+    out->acting_for = p->acting_for;
+    out->tenant_id = p->tenant_id;
+    out->user_issuer = p->user_issuer;
+    return OK;
+}
+
+/* A token that was made for somebody else must not work here (attack X09): it names us, or what the agent stands for.
+ */
+static struct err check_parent(const struct policy_case *in)
+{
+    const struct session *p = in->parent;
+    for (size_t i = 0; p != NULL && i < p->audiences.n; i++) {
+        if (str_eq(p->audiences.v[i], in->issuer) || str_list_has(in->agent->allowed_audiences, p->audiences.v[i]))
+            return OK;
+    }
+    return p == NULL ? OK : FAIL(ERR_SUBJECT_TOKEN, "session %.*s is for another audience", STR_FMT(p->id));
+}
+
+struct err policy_session(const struct policy_case *in, struct arena *a, struct session *out)
+{
+    int64_t most_s = in->agent->max_ttl_s < TTL_MAX_S ? in->agent->max_ttl_s : TTL_MAX_S;
+    *out = (struct session){.agent_id = in->agent->id};
+    TRY(check_parent(in));
+    TRY(decide_scopes(in, a, &out->scopes));
+    TRY(check_ttl(in->ask->ttl_s, most_s));
+    if (!in->agent->active)
+        return FAIL(ERR_AGENT_INACTIVE, "agent %.*s", STR_FMT(in->agent->id));
+    TRY(check_ceilings(in, out->scopes));
+    TRY(check_audiences(in, a, &out->audiences));
+    TRY(decide_subject(in, a, out));
+    TRY(check_rules(in, out->scopes, out->clearance_level, &most_s));
+    return decide_times(in, most_s, out);
+}
+
+struct err policy_delegation(const struct agent *agent, const struct session *parent, const struct agent *const *actors,
+                             struct str_list scopes, int64_t max_depth)
+{
+    /* A cycle would let an agent take up again what it handed on, and an endless one would outgrow every token. */
+    if (str_list_has(parent->chain, agent->id))
+        return FAIL(ERR_DELEGATION, "agent %.*s acts in this delegation already", STR_FMT(agent->id));
+    if ((int64_t)parent->chain.n + 1 > max_depth)
+        return FAIL(ERR_DELEGATION, "more than %lld agents one after the other", (long long)max_depth);
+    for (size_t i = 0; i < parent->chain.n; i++) {
+        if (actors[i] == NULL || !actors[i]->active)
+            return FAIL(ERR_SUBJECT_TOKEN, "agent %.*s of the chain is not active", STR_FMT(parent->chain.v[i]));
+        struct str outside = scopes_first_outside(scopes, actors[i]->allowed_scopes);
+        if (outside.p != NULL)
+            return FAIL(ERR_SUBJECT_TOKEN, "agent %.*s of the chain may no longer have scope \"%.*s\"",
+                        STR_FMT(parent->chain.v[i]), STR_FMT(outside));
+    }
+    if (!str_list_has(actors[0]->delegates_to, agent->id))
+        return FAIL(ERR_DELEGATION, "agent %.*s does not name %.*s in delegates_to", STR_FMT(parent->chain.v[0]),
                     STR_FMT(agent->id));
-    struct str audience;
-    TRY(decide_audience(agent, ask->audience, issuer, &audience));
-    /* Whole seconds: the token's NumericDates, the row and expires_at must say the same. */
-    int64_t start_us = now_us / 1000000 * 1000000;
-    *out = (struct session){.agent_id = agent->id,
-                            .scopes = scopes,
-                            .audience = audience,
-                            .created_us = start_us,
-                            .expires_us = start_us + ttl * 1000000,
-                            .clearance_level = 1};
     return OK;
 }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The decision over a session: granted = requested, and requested must lie within what the agent may have. Refused
- * otherwise; never narrowed, never widened. Pure: no clock, no I/O. */
+ * The decision over a session: granted = requested, and requested must lie within what the agent, the user, the token
+ * that is exchanged and the scopes' own conditions all allow. Refused otherwise; never narrowed, never widened. Pure:
+ * no clock, no I/O. */
 #ifndef SERVICE_CORE_POLICY_H
 #define SERVICE_CORE_POLICY_H
 
@@ -8,15 +9,36 @@
 #include "service/core/domain.h"
 
 struct session_ask {
-    struct str_list scopes; /* as sent */
-    int64_t ttl_s;          /* 0: the default */
-    struct str audience;    /* p == NULL: the issuer itself */
+    struct str_list scopes;    /* as sent */
+    bool all_scopes;           /* none were named: all that both sides allow */
+    int64_t ttl_s;             /* 0: the default */
+    struct str_list audiences; /* n == 0: the issuer itself */
 };
 
-/* Checks in upstream's order (reference C.5): scopes, ttl, the agent's state, its ceiling, then the audience. On OK
- * *out has agent_id, scopes, audience, created_us and expires_us; the caller adds the ids. */
-struct err policy_autonomous_session(const struct agent *agent, const struct session_ask *ask, struct str issuer,
-                                     int64_t now_us, struct arena *a, struct session *out);
+/* What a session is decided over. Without user and parent it is an autonomous one. */
+struct policy_case {
+    const struct agent *agent;
+    const struct session_ask *ask;
+    const struct user *user;      /* on whose behalf, as somebody vouched just now; NULL: nobody */
+    const struct session *parent; /* the session whose token is exchanged; NULL: none */
+    const struct scope_rule *rules;
+    size_t n_rules;
+    struct str issuer; /* our own */
+    int64_t now_us;
+};
+
+/* Checks in upstream's order (reference C.5 and D): whom the exchanged token is for, scopes, ttl, the agent's state,
+ * its ceiling, the user's permissions or the exchanged token's scopes, the audience, the scopes' conditions. all_scopes
+ * is the intersection of ceiling and user or parent; an autonomous session must name its scopes. On OK *out has all but
+ * the ids, the key and the binding. Lifetime: as asked, and never past the user's token or the parent. */
+struct err policy_session(const struct policy_case *in, struct arena *a, struct session *out);
+
+/* Whether the agent may take up the delegation that the parent session stands for. actors: the agents of
+ * parent->chain, in its order, as they are now (NULL: gone). ERR_DELEGATION: the agent acts already (a cycle), more
+ * than max_depth agents, or the current actor does not name it in delegates_to; ERR_SUBJECT_TOKEN: an actor is not
+ * active, or may itself no longer have a scope that is to be granted. */
+struct err policy_delegation(const struct agent *agent, const struct session *parent, const struct agent *const *actors,
+                             struct str_list scopes, int64_t max_depth);
 
 /* open, and not past its end. */
 bool session_is_active(const struct session *s, int64_t now_us);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Percent-decoding and query parameters (RFC 3986 section 2.1, and the + of HTML forms). */
-#include "service/http/http.h"
+#include "service/http/internal.h"
 
 enum { PARAMS_MAX = 32 };
 
@@ -63,15 +63,14 @@ struct err http_percent_decode(struct arena *a, struct str in, bool plus_is_spac
             c = ' ';
         }
         if (c == '\0')
-            return FAIL(ERR_INVALID_REQUEST, "a NUL byte is encoded in the target");
+            return FAIL(ERR_INVALID_REQUEST, "the text holds a NUL byte");
         to[n++] = c;
     }
     *out = (struct str){to, n};
-    return is_utf8(*out) ? OK : FAIL(ERR_INVALID_REQUEST, "the target is not UTF-8 when decoded");
+    return is_utf8(*out) ? OK : FAIL(ERR_INVALID_REQUEST, "the text is not UTF-8 when decoded");
 }
 
-/* The next name=value of a query; false at its end. */
-static bool next_param(struct str *rest, struct str *name, struct str *value, bool *has_value)
+bool http_next_param(struct str *rest, struct str *name, struct str *value, bool *has_value)
 {
     if (rest->p == NULL)
         return false;
@@ -90,7 +89,7 @@ struct err http_query(const struct http_request *req, const char *name, struct s
     *out = (struct str){NULL, 0};
     struct str rest = req->query, key, raw, value = {NULL, 0};
     bool has_value = false;
-    while (next_param(&rest, &key, &raw, &has_value)) {
+    while (http_next_param(&rest, &key, &raw, &has_value)) {
         TRY(http_percent_decode(req->arena, key, true, &key));
         if (!str_is(key, name))
             continue;
@@ -109,7 +108,7 @@ struct err http_query_only(const struct http_request *req, const char *const *na
     struct str rest = req->query, key, raw;
     bool has_value = false;
     size_t count = 0;
-    while (next_param(&rest, &key, &raw, &has_value)) {
+    while (http_next_param(&rest, &key, &raw, &has_value)) {
         if (++count > PARAMS_MAX)
             return FAIL(ERR_INVALID_REQUEST, "more than %d query parameters", PARAMS_MAX);
         TRY(http_percent_decode(req->arena, key, true, &key));

@@ -25,6 +25,11 @@ struct conn {
     struct conn *next;
 };
 
+struct timeout_reply {
+    char text[TIMEOUT_REPLY_MAX];
+    size_t n;
+};
+
 struct conn_table {
     pthread_mutex_t lock;
     pthread_cond_t stop;
@@ -34,34 +39,35 @@ struct conn_table {
     conn_overdue *overdue;
     struct conn *free;
     size_t n, n_open;
-    char timeout_reply[TIMEOUT_REPLY_MAX];
-    size_t timeout_reply_n;
+    struct timeout_reply timeout, oauth_timeout;
     struct conn v[];
 };
 
 /* Says why before the connection ends. Only in phases where nothing of a reply can be under way. */
-static void tell_timeout(const struct conn_table *t, int fd)
+static void tell_timeout(int fd, const struct timeout_reply *r)
 {
-    (void)send(fd, t->timeout_reply, t->timeout_reply_n, MSG_DONTWAIT | MSG_NOSIGNAL);
+    (void)send(fd, r->text, r->n, MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 
-static void set_timeout_reply(struct conn_table *t)
+static void set_timeout_reply(bool oauth, struct timeout_reply *r)
 {
-    const struct err_public *e = err_public(ERR_REQUEST_TIMEOUT);
-    char body[TIMEOUT_REPLY_MAX / 2];
-    int n = snprintf(body, sizeof body, "{\"error\":\"%s\",\"message\":\"%s\"}", e->code, e->text);
-    n = snprintf(t->timeout_reply, sizeof t->timeout_reply,
-                 "HTTP/1.1 %d Request Timeout\r\nContent-Type: application/json\r\nCache-Control: no-store\r\n"
-                 "Connection: close\r\nContent-Length: %d\r\n\r\n%s",
-                 e->status, n, body);
-    t->timeout_reply_n = n > 0 && (size_t)n < sizeof t->timeout_reply ? (size_t)n : 0;
+    struct err_public e = http_error_public(ERR_REQUEST_TIMEOUT, oauth);
+    char text[TIMEOUT_REPLY_MAX / 2];
+    struct str body = http_error_body(&e, oauth, text, sizeof text);
+    int n = snprintf(r->text, sizeof r->text,
+                     "HTTP/1.1 %d Request Timeout\r\nContent-Type: application/json\r\nCache-Control: no-store\r\n%s"
+                     "Connection: close\r\nContent-Length: %zu\r\n\r\n%.*s",
+                     e.status, oauth ? "Pragma: no-cache\r\n" : "", body.n, STR_FMT(body));
+    r->n = n > 0 && (size_t)n < sizeof r->text ? (size_t)n : 0;
 }
 
 /* The socket is shut down, not closed: the library sees its end and closes it, so the number is never used twice. */
 static void cut(const struct conn_table *t, struct conn *c)
 {
     if (c->phase == CONN_HEADER || c->phase == CONN_BODY)
-        tell_timeout(t, c->fd);
+        tell_timeout(c->fd, &t->timeout);
+    if (c->phase == CONN_OAUTH_BODY)
+        tell_timeout(c->fd, &t->oauth_timeout);
     (void)shutdown(c->fd, SHUT_RDWR);
     c->fd = -1;
 }
@@ -104,9 +110,11 @@ struct err conn_table_new(const struct config *cfg, conn_overdue *overdue, struc
         return FAIL(ERR_NO_MEMORY, "table of %zu connections", n);
     t->n = n;
     t->overdue = overdue;
-    set_timeout_reply(t);
+    set_timeout_reply(false, &t->timeout);
+    set_timeout_reply(true, &t->oauth_timeout);
     t->limit_us[CONN_HEADER] = cfg->header_timeout_ms * 1000;
     t->limit_us[CONN_BODY] = cfg->body_timeout_ms * 1000;
+    t->limit_us[CONN_OAUTH_BODY] = cfg->body_timeout_ms * 1000;
     t->limit_us[CONN_WRITE] = cfg->write_timeout_ms * 1000;
     t->limit_us[CONN_IDLE] = cfg->idle_timeout_ms * 1000;
     for (size_t i = n; i > 0; i--) {

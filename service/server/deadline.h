@@ -12,7 +12,8 @@
 enum conn_phase {
     CONN_HEADER,
     CONN_BODY,
-    CONN_WORK, /* a worker: the exchange is answered in its stead when overdue */
+    CONN_OAUTH_BODY, /* the same, at an endpoint whose refusals have OAuth's form */
+    CONN_WORK,       /* a worker: the exchange is answered in its stead when overdue */
     CONN_WRITE,
     CONN_IDLE, /* the next request */
     CONN_PHASE_COUNT

@@ -4,7 +4,6 @@
 #include "base/clock.h"
 
 #include <pthread.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
 
@@ -147,9 +146,8 @@ bool exchange_abandon(struct exchange *x, enum err_code why)
 
 void exchange_abandoned_reply(struct exchange *x, struct http_reply *out)
 {
-    const struct err_public *pub = err_public(x->abandoned_for);
-    int n = snprintf(x->notice, sizeof x->notice, "{\"error\":\"%s\",\"message\":\"%s\"}", pub->code, pub->text);
-    *out = (struct http_reply){.status = pub->status, .content_type = "application/json", .outcome = pub->code};
-    out->body = (struct str){x->notice, n > 0 ? (size_t)n : 0};
+    struct err_public pub = http_error_public(x->abandoned_for, x->req.oauth);
+    *out = (struct http_reply){.status = pub.status, .content_type = "application/json", .outcome = pub.code};
+    out->body = http_error_body(&pub, x->req.oauth, x->notice, sizeof x->notice);
     http_add_header(out, "Retry-After", STR("1"));
 }

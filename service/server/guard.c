@@ -106,6 +106,7 @@ static const struct single single_fields[] = {
     SINGLE("Content-Type", facts.content_type),
     SINGLE("Authorization", facts.authorization),
     SINGLE("X-API-Key", facts.api_key),
+    SINGLE("DPoP", facts.dpop), /* RFC 9449 section 4.3, check 1 (attack D05) */
     SINGLE("If-None-Match", facts.if_none_match),
     SINGLE("X-Request-Id", facts.request_id),
     SINGLE("traceparent", facts.traceparent),

@@ -53,6 +53,9 @@ static void add_headers(const struct server *s, const struct exchange *x, const 
     }
     if (!has_cache_control)
         add_header(to, "Cache-Control", STR("no-store"));
+    /* RFC 6749 section 5.1. */
+    if (x->req.oauth)
+        add_header(to, "Pragma", STR("no-cache"));
     if (r->content_type != NULL)
         add_header(to, "Content-Type", str_of(r->content_type));
     add_header(to, "X-Content-Type-Options", STR("nosniff"));
@@ -125,6 +128,7 @@ static void take_facts(struct exchange *x, const struct guard_facts *f)
     r->content_type = keep(x, f->content_type);
     r->authorization = keep(x, f->authorization);
     r->api_key = keep(x, f->api_key);
+    r->dpop = keep(x, f->dpop);
     r->if_none_match = keep(x, f->if_none_match);
     if (f->traceparent.p != NULL && guard_traceparent_ok(f->traceparent))
         r->traceparent = keep(x, f->traceparent);
@@ -133,6 +137,11 @@ static void take_facts(struct exchange *x, const struct guard_facts *f)
         x->request_id[f->request_id.n] = '\0';
     }
     r->request_id = str_of(x->request_id);
+}
+
+static void split_target(struct exchange *x)
+{
+    struct http_request *r = &x->req;
     const char *question = memchr(x->target.p, '?', x->target.n);
     r->path = x->target;
     if (question != NULL) {
@@ -142,20 +151,18 @@ static void take_facts(struct exchange *x, const struct guard_facts *f)
     }
 }
 
-static struct err find_route(const struct server *s, struct exchange *x)
+static struct err take_route(struct exchange *x, const struct route_match *m)
 {
-    struct route_match m;
-    router_find(&s->routes, x->req.method, x->req.path, &m);
-    if (m.allow[0] == '\0')
+    if (m->allow[0] == '\0')
         return FAIL(ERR_NOT_FOUND, "no such path");
-    if (m.route == NULL) {
-        struct str allow = arena_str(x->arena, str_of(m.allow));
+    if (m->route == NULL) {
+        struct str allow = arena_str(x->arena, str_of(m->allow));
         x->allow = allow.p != NULL ? allow : STR("");
-        return FAIL(ERR_METHOD_NOT_ALLOWED, "this path takes %s", m.allow);
+        return FAIL(ERR_METHOD_NOT_ALLOWED, "this path takes %s", m->allow);
     }
-    x->route = m.route;
-    for (size_t i = 0; i < HTTP_PATH_ARGS && m.args[i].p != NULL; i++)
-        TRY(router_decode_arg(x->arena, m.args[i], &x->req.args[i]));
+    x->route = m->route;
+    for (size_t i = 0; i < HTTP_PATH_ARGS && m->args[i].p != NULL; i++)
+        TRY(router_decode_arg(x->arena, m->args[i], &x->req.args[i]));
     return OK;
 }
 
@@ -164,19 +171,24 @@ static struct err find_route(const struct server *s, struct exchange *x)
 static enum MHD_Result on_header(struct server *s, struct exchange *x, struct guard_head *h)
 {
     struct guard_facts facts = {.chunked = false};
+    struct route_match m;
     x->req.method = router_method(h->method);
+    split_target(x);
+    /* First of all, since it tells in which form to refuse. */
+    router_find(&s->routes, x->req.method, x->req.path, &m);
+    x->req.oauth = m.oauth;
     struct err e = check_head(s, x, h, &facts);
     if (err_is(&e))
         return send_refusal(s, x, &e);
     take_facts(x, &facts);
-    x->refused = find_route(s, x);
+    x->refused = take_route(x, &m);
     if (facts.length > (uint64_t)s->max_body)
         x->refused = FAIL(ERR_BODY_TOO_LARGE, "at most %lld bytes", (long long)s->max_body);
     if (!facts.chunked && facts.length == 0)
         return MHD_YES;
     if (err_is(&x->refused))
         return send_refusal(s, x, &x->refused);
-    conn_wait(s->conns, x->conn, CONN_BODY);
+    conn_wait(s->conns, x->conn, x->req.oauth ? CONN_OAUTH_BODY : CONN_BODY);
     x->body = buf_in(x->arena, (size_t)s->max_body);
     /* One block for a body of known length. */
     (void)buf_room(&x->body, (size_t)facts.length);
@@ -330,6 +342,7 @@ static void *on_uri(void *cls, const char *uri, struct MHD_Connection *c)
     struct err e = rand_id("req_", id);
     memcpy(x->request_id, err_is(&e) ? "req_unknown" : id, err_is(&e) ? sizeof "req_unknown" : sizeof id);
     x->req.request_id = str_of(x->request_id);
+    x->req.issuer = s->app->config->base_url;
     return x;
 }
 

@@ -11,20 +11,26 @@ static struct str next_segment(struct str *rest)
     return segment;
 }
 
+static size_t count_slashes(struct str s)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < s.n; i++)
+        n += s.p[i] == '/';
+    return n;
+}
+
 /* Both begin with '/'. Fixed segments must be equal byte for byte: an encoded spelling of them is another path. */
 static bool fits(const char *pattern, struct str path, struct str args[static HTTP_PATH_ARGS])
 {
     struct str want = str_of(pattern);
-    size_t n_args = 0;
-    size_t slashes = 0;
-    for (size_t i = 0; i < path.n; i++)
-        slashes += path.p[i] == '/';
-    for (size_t i = 0; i < want.n; i++)
-        slashes -= want.p[i] == '/';
-    if (slashes != 0)
+    bool open_ended = want.p[want.n - 1] == '*';
+    size_t deep = count_slashes(path), wanted = count_slashes(want), n_args = 0;
+    if (open_ended ? deep < wanted : deep != wanted)
         return false;
     while (want.n > 0) {
         struct str w = next_segment(&want);
+        if (str_is(w, "*"))
+            return path.n > 0;
         struct str got = next_segment(&path);
         bool variable = w.n > 0 && w.p[0] == '{';
         if (!variable && !str_eq(w, got))
@@ -68,6 +74,7 @@ void router_find(const struct route_table *t, enum http_method method, struct st
             continue;
         any = true;
         seen[t->v[i].method] = true;
+        out->oauth = out->oauth || t->v[i].oauth;
         if (t->v[i].method == served) {
             out->route = &t->v[i];
             memcpy(out->args, args, sizeof args);

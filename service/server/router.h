@@ -16,6 +16,7 @@ struct route_match {
     const struct api_route *route;   /* NULL: no such path, or not with that method */
     struct str args[HTTP_PATH_ARGS]; /* as sent, not decoded */
     char allow[ROUTE_ALLOW_MAX];     /* "GET, HEAD"; empty when no pattern fits the path */
+    bool oauth;                      /* a pattern that fits the path is an OAuth endpoint's, whatever the method */
 };
 
 /* Finds by path first, then by method; a GET route serves HEAD too (RFC 9110 section 9.3.2). */

@@ -3,6 +3,7 @@
  * answers them. Nothing here knows the HTTP library. */
 #include "base/clock.h"
 #include "base/log.h"
+#include "service/api/dpop.h"
 #include "service/server/internal.h"
 
 #include <pthread.h>
@@ -43,6 +44,7 @@ static void serve(struct worker *w, struct exchange *x)
     struct err e = answer(w, x);
     if (err_is(&e))
         http_reply_error(&x->req, &e, &x->reply);
+    dpop_offer_nonce(w->api, &x->req, &e, &x->reply);
     if (x->reply.outcome == NULL)
         x->reply.outcome = "ok";
     if (!exchange_finish(x)) {

@@ -3,7 +3,7 @@
 
 #define AGENT_COLUMNS                                                                                                  \
     "id, description, allowed_scopes, workspaces, allowed_audiences, jwks, max_ttl_seconds, active, version, "         \
-    "created_at, updated_at"
+    "created_at, updated_at, delegates_to, require_dpop"
 
 static struct err agent_row(const struct store *s, const struct db_rows *r, size_t row, struct agent *out)
 {
@@ -18,20 +18,41 @@ static struct err agent_row(const struct store *s, const struct db_rows *r, size
     TRY(db_get_bool(r, row, 7, &out->active));
     TRY(db_get_int(r, row, 8, &out->version));
     TRY(db_get_time(r, row, 9, &out->created_us));
-    return db_get_time(r, row, 10, &out->updated_us);
+    TRY(db_get_time(r, row, 10, &out->updated_us));
+    TRY(db_get_texts(r, row, 11, s->arena, &out->delegates_to));
+    return db_get_bool(r, row, 12, &out->require_dpop);
+}
+
+enum { AGENT_PARAMS = LEAF_PARAMS + 10 };
+
+/* $10 to $19: what a registration or a change writes. */
+static void agent_bind(const struct agent *a, struct db_param p[static AGENT_PARAMS])
+{
+    const struct db_param own[] = {P_TEXT(a->id),
+                                   P_TEXT(a->description),
+                                   P_TEXTS(a->allowed_scopes),
+                                   P_TEXTS(a->workspaces),
+                                   P_TEXTS(a->allowed_audiences),
+                                   P_TEXT(a->jwks),
+                                   P_INT(a->max_ttl_s),
+                                   P_BOOL(a->active),
+                                   P_TEXTS(a->delegates_to),
+                                   P_BOOL(a->require_dpop)};
+    _Static_assert(COUNT(own) == AGENT_PARAMS - LEAF_PARAMS, "a value for each parameter");
+    memcpy(p + LEAF_PARAMS, own, sizeof own);
 }
 
 struct err store_agent_insert(const struct store *s, const struct agent *a, const struct leaf_batch *l,
                               int64_t *created_us)
 {
-    static const struct sql sql = {"agent_insert",
-                                   "WITH e AS (INSERT INTO nexus.agents (id, description, allowed_scopes, workspaces, "
-                                   "allowed_audiences, jwks, max_ttl_seconds, active) "
-                                   "VALUES ($10, $11, $12, $13, $14, $15, $16, $17) RETURNING created_at), "
-                                   "l AS (" LEAVES_INSERT("e") ") SELECT created_at FROM e"};
-    struct db_param p[LEAF_PARAMS + 8] = {
-        [LEAF_PARAMS] = P_TEXT(a->id), P_TEXT(a->description), P_TEXTS(a->allowed_scopes), P_TEXTS(a->workspaces),
-        P_TEXTS(a->allowed_audiences), P_TEXT(a->jwks),        P_INT(a->max_ttl_s),        P_BOOL(a->active)};
+    static const struct sql sql = {
+        "agent_insert",
+        "WITH e AS (INSERT INTO nexus.agents (id, description, allowed_scopes, workspaces, "
+        "allowed_audiences, jwks, max_ttl_seconds, active, delegates_to, "
+        "require_dpop) VALUES ($10, $11, $12, $13, $14, $15, $16, $17, $18, $19) RETURNING created_at), "
+        "l AS (" LEAVES_INSERT("e") ") SELECT created_at FROM e"};
+    struct db_param p[AGENT_PARAMS];
+    agent_bind(a, p);
     TRY(leaves_bind(s, l, true, p));
     CLEANUP(db_rows_free) struct db_rows *r = NULL;
     struct err e = store_run(s, &sql, p, COUNT(p), &r);
@@ -110,10 +131,8 @@ static struct err locked_change(const struct store *s, void *arg)
     return store_run(s, c->sql, c->p, c->n, c->rows);
 }
 
-/* $10 is the agent's id. Sessions live a day at most (agent_sessions_day), so older ones need not be looked at. */
-#define CLOSE_SESSIONS(condition)                                                                                      \
-    "c AS (UPDATE nexus.agent_sessions SET closed_at = now() WHERE agent_id = $10 AND closed_at IS NULL "              \
-    "AND expires_at > now() AND created_at > now() - interval '25 hours' AND " condition " RETURNING 1)"
+/* $10 is the agent's id. */
+#define CLOSE_SESSIONS(condition) SESSIONS_CLOSE("agent_id = $10 AND " SESSION_LIVES " AND " condition)
 
 struct err store_agent_update(const struct store *s, const struct agent *a, const struct leaf_batch *l,
                               struct agent *out, int64_t *sessions_closed)
@@ -121,19 +140,19 @@ struct err store_agent_update(const struct store *s, const struct agent *a, cons
     static const struct sql sql = {
         "agent_update",
         "WITH e AS (UPDATE nexus.agents SET description = $11, allowed_scopes = $12, workspaces = $13, "
-        "allowed_audiences = $14, jwks = $15, max_ttl_seconds = $16, active = $17, version = version + 1, "
+        "allowed_audiences = $14, jwks = $15, max_ttl_seconds = $16, active = $17, delegates_to = $18, require_dpop = "
+        "$19, version = version + 1, "
         "updated_at = now() WHERE id = $10 RETURNING " AGENT_COLUMNS
         "), " CLOSE_SESSIONS("NOT $17") ", "
                                         "l AS (" LEAVES_INSERT("e") ") SELECT " AGENT_COLUMNS
-                                                                    ", (SELECT count(*) FROM c) FROM e"};
-    struct db_param p[LEAF_PARAMS + 8] = {
-        [LEAF_PARAMS] = P_TEXT(a->id), P_TEXT(a->description), P_TEXTS(a->allowed_scopes), P_TEXTS(a->workspaces),
-        P_TEXTS(a->allowed_audiences), P_TEXT(a->jwks),        P_INT(a->max_ttl_s),        P_BOOL(a->active)};
+                                                                    ", (SELECT count(*) FROM m) FROM e"};
+    struct db_param p[AGENT_PARAMS];
+    agent_bind(a, p);
     TRY(leaves_bind(s, l, true, p));
     CLEANUP(db_rows_free) struct db_rows *r = NULL;
     struct change c = {&sql, p, COUNT(p), a->id, a->version, &r};
     TRY(db_tx(s, locked_change, &c));
-    TRY(db_get_int(r, 0, 11, sessions_closed));
+    TRY(db_get_int(r, 0, 13, sessions_closed));
     return agent_row(s, r, 0, out);
 }
 
@@ -144,7 +163,7 @@ struct err store_agent_delete(const struct store *s, struct str agent_id, const 
         "agent_delete", "WITH e AS (UPDATE nexus.agents SET active = false, deleted_at = now(), updated_at = now(), "
                         "version = version + 1 WHERE id = $10 RETURNING 1), " CLOSE_SESSIONS(
                             "true") ", "
-                                    "l AS (" LEAVES_INSERT("e") ") SELECT count(*) FROM c"};
+                                    "l AS (" LEAVES_INSERT("e") ") SELECT count(*) FROM m"};
     struct db_param p[LEAF_PARAMS + 1] = {[LEAF_PARAMS] = P_TEXT(agent_id)};
     TRY(leaves_bind(s, l, true, p));
     CLEANUP(db_rows_free) struct db_rows *r = NULL;

@@ -66,9 +66,10 @@ static struct err settle(const struct store *s, struct str_list dead)
 
 struct err store_open_intents(const struct store *s, int64_t age_s, size_t limit, struct open_intent **out, size_t *n)
 {
-    static const struct sql sql = {
-        "open_intents", "SELECT i.writer, i.seq, i.jti FROM nexus.audit_leaves i WHERE i.writer = ANY($1) AND "
-                        "i.t < now() - make_interval(secs => $2) AND " OPEN_INTENT " ORDER BY i.t LIMIT $3"};
+    static const struct sql sql = {"open_intents",
+                                   "SELECT i.writer, i.seq, i.jti, convert_from(i.leaf, 'UTF8')::json ->> 'op' "
+                                   "FROM nexus.audit_leaves i WHERE i.writer = ANY($1) AND "
+                                   "i.t < now() - make_interval(secs => $2) AND " OPEN_INTENT " ORDER BY i.t LIMIT $3"};
     *n = 0;
     struct str_list dead;
     TRY(dead_writers(s, &dead));
@@ -87,6 +88,7 @@ struct err store_open_intents(const struct store *s, int64_t age_s, size_t limit
         TRY(db_get_text(r, *n, 0, s->arena, &i->writer));
         TRY(db_get_int(r, *n, 1, &i->seq));
         TRY(db_get_text(r, *n, 2, s->arena, &i->jti));
+        TRY(db_get_text(r, *n, 3, s->arena, &i->op));
     }
     return OK;
 }

@@ -62,11 +62,47 @@ struct err leaves_bind(const struct store *s, const struct leaf_batch *l, bool n
     "FROM unnest($2, $3, $4, $5, $6, $7, $8) WITH ORDINALITY AS x(seq, kind, jti, cw, cs, leaf, hash, n) "             \
     "WHERE x.n <= $9 OR EXISTS (SELECT 1 FROM " effect ")"
 
+/* --- policy.c --- A change of issuers or scopes: one statement that gives one row when it took effect, else c->none is
+ * returned and nothing of it stays. */
+struct policy_change {
+    const struct sql *sql;
+    const struct db_param *p;
+    size_t n;
+    struct db_rows **rows;
+    struct err none;
+};
+struct err policy_change(const struct store *s, struct policy_change *c);
+/* The part of its WITH that raises the revision, if `effect` has a row. */
+#define POLICY_CHANGED(effect)                                                                                         \
+    "v AS (UPDATE nexus.policy_revision SET revision = revision + 1 WHERE EXISTS (SELECT 1 FROM " effect "))"
+
 /* Issuers of an agent pass this gate together, a change of the agent alone; who comes first goes first. The first
- * number names the kind of lock: 1 an agent's gate, 2 the pruning of replay ids. (Writers' locks are 64 bits wide and
- * of another space.) Two agents of one hash wait for each other, no more. */
+ * number names the kind of lock: 1 an agent's gate, 2 the pruning of replay ids, 3 a user's gate. (Writers' locks are
+ * 64 bits wide and of another space.) Two agents of one hash wait for each other, no more. */
 #define AGENT_GATE_SHARED(id) "pg_advisory_xact_lock_shared(1, hashtext(" id "))"
 #define AGENT_GATE(id)        "pg_advisory_xact_lock(1, hashtext(" id "))"
+#define USER_GATE_SHARED(id)  "pg_advisory_xact_lock_shared(3, hashtext(" id "))"
+#define USER_GATE(id)         "pg_advisory_xact_lock(3, hashtext(" id "))"
+
+/* --- revoke.c --- The part of a WITH that closes sessions. m: the open ones that match, locked in the order of their
+ * ids, so that two who close the same rows do not deadlock; d: the open ones that were exchanged from them; c: closes
+ * both. Descendants end by their ancestors alone (sessions.c); their rows say so for those who read rows. So one that
+ * somebody else is closing is skipped, not waited for. Lists of ids go through arrays, since the planner then takes the
+ * primary key whatever it believes their length to be. */
+#define SESSIONS_CLOSE(match)                                                                                          \
+    "m AS (SELECT session_id FROM nexus.agent_sessions WHERE closed_at IS NULL AND " match                             \
+    " ORDER BY session_id FOR UPDATE), "                                                                               \
+    "d AS (SELECT x.session_id FROM m CROSS JOIN LATERAL (SELECT session_id FROM nexus.agent_sessions "                \
+    "WHERE ancestors <> '{}' AND ancestors @> ARRAY[m.session_id] AND closed_at IS NULL AND " SESSION_LIVES            \
+    " FOR UPDATE SKIP LOCKED) x), "                                                                                    \
+    "c AS (UPDATE nexus.agent_sessions SET closed_at = statement_timestamp() "                                         \
+    "WHERE session_id = ANY(ARRAY(SELECT session_id FROM m UNION ALL SELECT session_id FROM d)) RETURNING 1)"
+/* What has just ended by the database's clock may live by a broker's: a minute for that. No session is longer than an
+ * hour, so older ones need not be looked at: an agent that has 10,000 open has had a million in a day. */
+#define SESSION_LIVES                                                                                                  \
+    "expires_at > statement_timestamp() - interval '1 minute' "                                                        \
+    "AND created_at > statement_timestamp() - interval '61 minutes'"
+_Static_assert(TTL_MAX_S == 3600, "SESSION_LIVES knows how old an open session can be");
 
 /* --- page.c --- Keyset cursors: (created_at, id), opaque to callers. */
 enum { PAGE_MAX = 1000 };

@@ -1,9 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "service/store/internal.h"
 
+/* A session ends with any of its ancestors: whoever closes one closes all that were exchanged from it, also those that
+ * another broker inserts at that very moment. So the ancestors are looked at by every reading, not only when closing.
+ */
+#define CLOSED_AT                                                                                                      \
+    "coalesce(closed_at, (SELECT min(p.closed_at) FROM nexus.agent_sessions p WHERE p.session_id = ANY(s.ancestors)))"
+
 #define SESSION_COLUMNS                                                                                                \
-    "session_id, agent_id, scopes, jti, kid, audience, created_at, expires_at, closed_at, obo, acting_for, "           \
-    "tenant_id, clearance_level"
+    "session_id, agent_id, scopes, jti, kid, audiences, created_at, expires_at, " CLOSED_AT ", obo, acting_for, "      \
+    "tenant_id, clearance_level, chain, ancestors, grant_type, user_issuer, cnf_jkt"
 
 static struct err session_row(const struct store *s, const struct db_rows *r, size_t row, struct session *out)
 {
@@ -13,67 +19,142 @@ static struct err session_row(const struct store *s, const struct db_rows *r, si
     TRY(db_get_texts(r, row, 2, s->arena, &out->scopes));
     TRY(db_get_text(r, row, 3, s->arena, &out->jti));
     TRY(db_get_text(r, row, 4, s->arena, &out->kid));
-    TRY(db_get_text(r, row, 5, s->arena, &out->audience));
+    TRY(db_get_texts(r, row, 5, s->arena, &out->audiences));
     TRY(db_get_time(r, row, 6, &out->created_us));
     TRY(db_get_time(r, row, 7, &out->expires_us));
     TRY(db_get_time(r, row, 8, &out->closed_us));
     TRY(db_get_bool(r, row, 9, &out->obo));
     TRY(db_get_text(r, row, 10, s->arena, &out->acting_for));
     TRY(db_get_text(r, row, 11, s->arena, &out->tenant_id));
-    return db_get_int(r, row, 12, &out->clearance_level);
+    TRY(db_get_int(r, row, 12, &out->clearance_level));
+    TRY(db_get_texts(r, row, 13, s->arena, &out->chain));
+    TRY(db_get_texts(r, row, 14, s->arena, &out->ancestors));
+    TRY(db_get_text(r, row, 15, s->arena, &out->grant_type));
+    TRY(db_get_text(r, row, 16, s->arena, &out->user_issuer));
+    return db_get_text(r, row, 17, s->arena, &out->cnf_jkt);
 }
 
 /* The statement that the broker lives for: one round trip, one commit.
- * a: the agent as it was decided on. FOR SHARE lets any number of issuers pass together and makes a change of the
- *    agent wait for them; when a change came first, the row is looked at again as it is now. The gate is for fairness
- *    only: row locks let new sharers overtake a waiting change without end, advisory locks do not (agents.c).
- * g: the assertion's id, consumed only if the agent stands: the first of any number of brokers wins.
- * s, l: the session and its leaves follow from g; waiting outcomes are written in any case. */
+ * a:  the agent as it was decided on. FOR SHARE lets any number of issuers pass together and makes a change of the
+ *     agent wait for them; when a change came first, the row is looked at again as it is now. The gate is for fairness
+ *     only: row locks let new sharers overtake a waiting change without end, advisory locks do not (agents.c).
+ * u:  the same for a user: whoever revokes a user's sessions waits for those that are being opened (revoke.c).
+ * c:  the chain's other agents and the ancestors; p: the scopes' conditions and issuers, by their revision.
+ * g:  the one-time ids, consumed only if all that stands: the first of any number of brokers wins.
+ * n:  the session, if every id was fresh; l: its leaves. Waiting outcomes are written in any case. */
+#define AGENT_PASSES  AGENT_GATE_SHARED("$10")
+#define USER_PASSES   USER_GATE_SHARED("$26")
+#define INSERT_LEAVES LEAVES_INSERT("n")
+#define LIVE_AGENTS                                                                                                    \
+    "(SELECT count(*) FROM nexus.agents WHERE id = ANY($28) AND id <> $10 AND active AND deleted_at IS NULL)"
+#define LIVE_ANCESTORS                                                                                                 \
+    "(SELECT count(*) FROM nexus.agent_sessions WHERE session_id = ANY($29) AND closed_at IS NULL "                    \
+    "AND expires_at > now())"
 static const struct sql issue = {
     "session_issue",
-    "WITH a AS (SELECT id FROM nexus.agents, (SELECT " AGENT_GATE_SHARED(
-        "$10") " OFFSET 0) gate "
-               "WHERE id = $10 AND version = $11 AND active AND deleted_at IS NULL FOR SHARE OF agents), "
-               "g AS (INSERT INTO nexus.replay_guard (issuer, jti_hash, expires_at) SELECT id, $12, $13 FROM a "
-               "ON CONFLICT DO NOTHING RETURNING issuer), "
-               "s AS (INSERT INTO nexus.agent_sessions (agent_id, session_id, scopes, jti, kid, audience, created_at, "
-               "expires_at, obo, acting_for, tenant_id, clearance_level) "
-               "SELECT issuer, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24 FROM g RETURNING 1), "
-               "l AS (" LEAVES_INSERT("s") ") SELECT EXISTS (SELECT 1 FROM a), EXISTS (SELECT 1 FROM s)"};
+    "WITH a AS (SELECT id FROM nexus.agents, (SELECT " AGENT_PASSES " OFFSET 0) gate "
+    "WHERE id = $10 AND version = $11 AND active AND deleted_at IS NULL FOR SHARE OF agents), "
+    "u AS MATERIALIZED (SELECT " USER_PASSES " WHERE $26 IS NOT NULL), "
+    "p AS (SELECT revision = $12 AS same FROM nexus.policy_revision), "
+    "c AS (SELECT (cardinality($28) = 1 OR cardinality($28) - 1 = " LIVE_AGENTS ") "
+    "AND (cardinality($29) = 0 OR cardinality($29) = " LIVE_ANCESTORS ") AS live), "
+    "ok AS (SELECT a.id FROM a, p, c WHERE p.same AND c.live AND (SELECT count(*) FROM u) >= 0), "
+    "g AS (INSERT INTO nexus.replay_guard (issuer, jti_hash, expires_at) "
+    "SELECT i.space, i.hash, timestamptz 'epoch' + i.until * interval '1 microsecond' "
+    "FROM ok, unnest($13, $14, $15) AS i(space, hash, until) ON CONFLICT DO NOTHING RETURNING issuer), "
+    "n AS (INSERT INTO nexus.agent_sessions (agent_id, session_id, scopes, jti, kid, audiences, created_at, "
+    "expires_at, "
+    "cnf_jkt, obo, tenant_id, acting_for, clearance_level, chain, ancestors, grant_type, user_issuer) "
+    "SELECT id, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31 "
+    "FROM ok WHERE (SELECT count(*) FROM g) = cardinality($13) RETURNING 1), "
+    "l AS (" INSERT_LEAVES ") "
+    "SELECT EXISTS (SELECT 1 FROM a), (SELECT same FROM p), (SELECT live FROM c), EXISTS (SELECT 1 FROM n), "
+    "(SELECT coalesce(array_agg(issuer), '{}') FROM g)"};
+
+enum { ISSUE_PARAMS = LEAF_PARAMS + 22 };
+
+static struct err bind_ids(const struct store *s, const struct issue_request *q, struct db_param out[static 3])
+{
+    struct str *spaces = arena_array(s->arena, q->n_ids, sizeof *spaces);
+    struct bytes *hashes = arena_array(s->arena, q->n_ids, sizeof *hashes);
+    int64_t *until = arena_array(s->arena, q->n_ids, sizeof *until);
+    if (spaces == NULL || hashes == NULL || until == NULL)
+        return FAIL(ERR_NO_MEMORY, "one-time ids");
+    for (size_t i = 0; i < q->n_ids; i++) {
+        spaces[i] = q->ids[i].space;
+        hashes[i] = bytes_of(q->ids[i].hash, SHA256_LEN);
+        until[i] = q->ids[i].until_us;
+    }
+    out[0] = P_TEXTS(((struct str_list){spaces, q->n_ids}));
+    out[1] = P_BYTESS(hashes, q->n_ids);
+    out[2] = P_INTS(until, q->n_ids);
+    return OK;
+}
+
+/* Which of the ids had been used: the one whose space the statement did not give back. */
+static struct err find_replayed(const struct store *s, const struct db_rows *r, const struct issue_request *q,
+                                size_t *replayed)
+{
+    struct str_list fresh;
+    TRY(db_get_texts(r, 0, 4, s->arena, &fresh));
+    for (*replayed = 0; *replayed + 1 < q->n_ids; ++*replayed) {
+        bool is_fresh = false;
+        for (size_t i = 0; i < fresh.n && !is_fresh; i++)
+            is_fresh = str_eq(fresh.v[i], q->ids[*replayed].space);
+        if (!is_fresh)
+            break;
+    }
+    return OK;
+}
 
 struct err store_session_issue(const struct store *s, const struct issue_request *q, const struct leaf_batch *l,
-                               enum issue_result *out)
+                               struct issue_answer *out)
 {
     const struct session *n = q->session;
-    struct db_param p[LEAF_PARAMS + 15] = {[LEAF_PARAMS] = P_TEXT(n->agent_id),
-                                           P_INT(q->agent_version),
-                                           P_BYTES(bytes_of(q->jti_sha256, SHA256_LEN)),
-                                           P_TIME(q->assertion_exp_us),
-                                           P_TEXT(n->id),
-                                           P_TEXTS(n->scopes),
-                                           P_TEXT(n->jti),
-                                           P_TEXT(n->kid),
-                                           P_TEXT(n->audience),
-                                           P_TIME(n->created_us),
-                                           P_TIME(n->expires_us),
-                                           P_BOOL(n->obo),
-                                           P_TEXT(n->acting_for),
-                                           P_TEXT(n->tenant_id),
-                                           P_INT(n->clearance_level)};
+    struct db_param p[ISSUE_PARAMS] = {[LEAF_PARAMS] = P_TEXT(n->agent_id),
+                                       P_INT(q->agent_version),
+                                       P_INT(q->policy_revision),
+                                       P_INT(0),
+                                       P_INT(0),
+                                       P_INT(0),
+                                       P_TEXT(n->id),
+                                       P_TEXTS(n->scopes),
+                                       P_TEXT(n->jti),
+                                       P_TEXT(n->kid),
+                                       P_TEXTS(n->audiences),
+                                       P_TIME(n->created_us),
+                                       P_TIME(n->expires_us),
+                                       P_TEXT(n->cnf_jkt),
+                                       P_BOOL(n->obo),
+                                       P_TEXT(n->tenant_id),
+                                       P_TEXT(n->acting_for),
+                                       P_INT(n->clearance_level),
+                                       P_TEXTS(n->chain),
+                                       P_TEXTS(n->ancestors),
+                                       P_TEXT(n->grant_type),
+                                       P_TEXT(n->user_issuer)};
+    TRY(bind_ids(s, q, p + LEAF_PARAMS + 3));
     TRY(leaves_bind(s, l, true, p));
     CLEANUP(db_rows_free) struct db_rows *r = NULL;
     TRY(store_run(s, &issue, p, COUNT(p), &r));
-    bool agent = false, inserted = false;
+    bool agent = false, policy = false, lineage = false, inserted = false;
     TRY(db_get_bool(r, 0, 0, &agent));
-    TRY(db_get_bool(r, 0, 1, &inserted));
-    *out = inserted ? ISSUE_DONE : agent ? ISSUE_REPLAYED : ISSUE_AGENT_CHANGED;
-    return OK;
+    TRY(db_get_bool(r, 0, 1, &policy));
+    TRY(db_get_bool(r, 0, 2, &lineage));
+    TRY(db_get_bool(r, 0, 3, &inserted));
+    out->result = inserted  ? ISSUE_DONE
+                  : !agent  ? ISSUE_AGENT_CHANGED
+                  : !policy ? ISSUE_POLICY_CHANGED
+                  : lineage ? ISSUE_REPLAYED
+                            : ISSUE_LINEAGE_ENDED;
+    out->replayed = 0;
+    return out->result == ISSUE_REPLAYED ? find_replayed(s, r, q, &out->replayed) : OK;
 }
 
 struct err store_session_get(const struct store *s, struct str session_id, struct session *out)
 {
     static const struct sql sql = {"session_get",
-                                   "SELECT " SESSION_COLUMNS " FROM nexus.agent_sessions WHERE session_id = $1"};
+                                   "SELECT " SESSION_COLUMNS " FROM nexus.agent_sessions s WHERE session_id = $1"};
     CLEANUP(db_rows_free) struct db_rows *r = NULL;
     TRY(store_run(s, &sql, (struct db_param[]){P_TEXT(session_id)}, 1, &r));
     if (db_count(r) == 0)
@@ -81,28 +162,13 @@ struct err store_session_get(const struct store *s, struct str session_id, struc
     return session_row(s, r, 0, out);
 }
 
-struct err store_session_close(const struct store *s, struct str session_id, const struct leaf_batch *l,
-                               bool *closed_now)
-{
-    static const struct sql sql = {
-        "session_close",
-        "WITH e AS (UPDATE nexus.agent_sessions SET closed_at = now() WHERE session_id = $10 "
-        "AND closed_at IS NULL RETURNING 1), l AS (" LEAVES_INSERT("e") ") "
-                                                                        "SELECT EXISTS (SELECT 1 FROM e)"};
-    struct db_param p[LEAF_PARAMS + 1] = {[LEAF_PARAMS] = P_TEXT(session_id)};
-    TRY(leaves_bind(s, l, true, p));
-    CLEANUP(db_rows_free) struct db_rows *r = NULL;
-    TRY(store_run(s, &sql, p, COUNT(p), &r));
-    return db_get_bool(r, 0, 0, closed_now);
-}
-
 struct err store_session_list(const struct store *s, const struct session_filter *f, struct session **out, size_t *n,
                               struct str *next)
 {
     static const struct sql sql = {"session_list",
-                                   "SELECT " SESSION_COLUMNS " FROM nexus.agent_sessions WHERE "
+                                   "SELECT " SESSION_COLUMNS " FROM nexus.agent_sessions s WHERE "
                                    "($1::text IS NULL OR agent_id = $1) AND ($2::text IS NULL OR acting_for = $2) "
-                                   "AND (NOT $3 OR (closed_at IS NULL AND expires_at > $5) = $4) "
+                                   "AND (NOT $3 OR (" CLOSED_AT " IS NULL AND expires_at > $5) = $4) "
                                    "AND ($6::timestamptz IS NULL OR created_at >= $6) "
                                    "AND ($7::timestamptz IS NULL OR created_at < $7) "
                                    "AND ($8::timestamptz IS NULL OR (created_at, session_id) < ($8, $9)) "
@@ -128,28 +194,4 @@ struct err store_session_list(const struct store *s, const struct session_filter
         return OK;
     const struct session *last = &(*out)[limit - 1];
     return page_cursor(s->arena, last->created_us, last->id, next);
-}
-
-struct err store_replay_consume(const struct store *s, struct str agent_id, const uint8_t jti_sha256[static SHA256_LEN],
-                                int64_t exp_us, bool *fresh)
-{
-    static const struct sql sql = {
-        "replay_consume", "WITH g AS (INSERT INTO nexus.replay_guard (issuer, jti_hash, expires_at) "
-                          "VALUES ($1, $2, $3) ON CONFLICT DO NOTHING RETURNING 1) SELECT EXISTS (SELECT 1 FROM g)"};
-    const struct db_param p[] = {P_TEXT(agent_id), P_BYTES(bytes_of(jti_sha256, SHA256_LEN)), P_TIME(exp_us)};
-    CLEANUP(db_rows_free) struct db_rows *r = NULL;
-    TRY(store_run(s, &sql, p, COUNT(p), &r));
-    return db_get_bool(r, 0, 0, fresh);
-}
-
-struct err store_replay_prune(const struct store *s, int64_t limit, int64_t *deleted)
-{
-    /* Brokers prune one at a time: two that delete the same rows in another order would deadlock. */
-    static const struct sql sql = {
-        "replay_prune", "WITH d AS (DELETE FROM nexus.replay_guard WHERE (SELECT pg_try_advisory_xact_lock(2, 0)) "
-                        "AND (issuer, jti_hash) IN (SELECT issuer, jti_hash FROM nexus.replay_guard "
-                        "WHERE expires_at < now() ORDER BY expires_at LIMIT $1) RETURNING 1) SELECT count(*) FROM d"};
-    CLEANUP(db_rows_free) struct db_rows *r = NULL;
-    TRY(store_run(s, &sql, (struct db_param[]){P_INT(limit)}, 1, &r));
-    return db_get_int(r, 0, 0, deleted);
 }

@@ -11,6 +11,7 @@
 #include "service/core/domain.h"
 #include "service/core/leaf.h"
 #include "service/store/db.h"
+#include "service/store/once.h"
 
 struct leaf_batch {
     const char *writer;
@@ -50,20 +51,31 @@ struct err store_agent_delete(const struct store *s, struct str agent_id, const 
                               int64_t *sessions_closed);
 
 /* --- sessions.c --- */
-enum issue_result { ISSUE_DONE, ISSUE_AGENT_CHANGED, ISSUE_REPLAYED };
+enum issue_result {
+    ISSUE_DONE,
+    ISSUE_AGENT_CHANGED,  /* read the agent again */
+    ISSUE_POLICY_CHANGED, /* read issuers and scopes again */
+    ISSUE_LINEAGE_ENDED,  /* an agent of the chain is not active, or an ancestor has ended */
+    ISSUE_REPLAYED        /* ids[replayed] was used before; the others are used up */
+};
+struct issue_answer {
+    enum issue_result result;
+    size_t replayed;
+};
 struct issue_request {
     const struct session *session;
-    int64_t agent_version;     /* the version that was decided on, which must still stand and be active */
-    const uint8_t *jti_sha256; /* of the assertion's jti */
-    int64_t assertion_exp_us;  /* how long the replay id must be remembered, skew included */
+    int64_t agent_version;   /* the version that was decided on, which must still stand and be active */
+    int64_t policy_revision; /* likewise, of issuers and scopes */
+    const struct one_time *ids;
+    size_t n_ids;
 };
-/* Consumes the replay id, checks the agent, inserts the session and the leaves: one statement. */
+/* Consumes the ids, checks what the decision rested on, inserts the session and the leaves: one statement. */
 struct err store_session_issue(const struct store *s, const struct issue_request *r, const struct leaf_batch *l,
-                               enum issue_result *out);
+                               struct issue_answer *out);
 struct err store_session_get(const struct store *s, struct str session_id,
                              struct session *out); /* ERR_SESSION_NOT_FOUND */
-/* Idempotent: the first close time stays. *closed_now tells whether this call closed it (then the effect leaves are
- * in). */
+/* Closes it, and all that were exchanged from it (revoke.c). Idempotent: the first close time stays. *closed_now tells
+ * whether this call closed it (then the effect leaves are in). */
 struct err store_session_close(const struct store *s, struct str session_id, const struct leaf_batch *l,
                                bool *closed_now);
 struct session_filter {
@@ -76,11 +88,8 @@ struct session_filter {
 };
 struct err store_session_list(const struct store *s, const struct session_filter *f, struct session **out, size_t *n,
                               struct str *next);
-/* Consumes a replay id alone (an assertion that authorises a read or a close). false: it was used before. */
-struct err store_replay_consume(const struct store *s, struct str agent_id, const uint8_t jti_sha256[static SHA256_LEN],
-                                int64_t exp_us, bool *fresh);
-/* Deletes replay ids whose time has passed, at most limit. */
-struct err store_replay_prune(const struct store *s, int64_t limit, int64_t *deleted);
+/* --- policy.c --- The number that grows with every change of issuers and scopes, in the change's own statement. */
+struct err store_policy_revision(const struct store *s, int64_t *out);
 
 /* --- api_keys.c --- */
 struct err store_api_key_insert(const struct store *s, const struct api_key *k, const uint8_t hash[static SHA256_LEN],
@@ -108,6 +117,7 @@ struct open_intent {
     struct str writer;
     int64_t seq;
     struct str jti;
+    struct str op; /* with a NUL behind it */
 };
 struct err store_open_intents(const struct store *s, int64_t age_s, size_t limit, struct open_intent **out, size_t *n);
 

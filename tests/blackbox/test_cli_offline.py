@@ -282,7 +282,10 @@ def test_key_set_that_cannot_be_fetched(keys):
 
 COMMANDS = [
     "agents register", "agents list", "agents get", "agents update", "agents activate", "agents deactivate", "agents delete",
-    "sessions open", "sessions list", "sessions get", "sessions close", "token verify", "jws verify", "completion bash", "version",
+    "sessions open", "sessions list", "sessions get", "sessions close",
+    "issuers add", "issuers list", "issuers get", "issuers update", "issuers remove",
+    "scopes define", "scopes list", "scopes get", "scopes update", "scopes remove",
+    "token verify", "jws verify", "completion bash", "version",
 ]  # fmt: skip
 
 

@@ -263,7 +263,8 @@ def test_default_headers(broker):
 def test_unauthenticated_names_the_scheme(broker):
     with Raw(broker) as c:
         c.send(get(AGENTS))
-        assert c.reply().header("www-authenticate") == 'Bearer realm="nexus"'
+        metadata = f"{broker.issuer}/.well-known/oauth-protected-resource"
+        assert c.reply().header("www-authenticate") == f'Bearer realm="nexus", resource_metadata="{metadata}"'
 
 
 def test_unknown_paths(broker):

@@ -61,7 +61,9 @@ def test_session_key_of_each_algorithm(alg):
     with running_stack(NEXUS_SESSION_ALG=alg) as stack:
         token = run_job(stack, "ES256")
         assert parts(token)[0]["alg"] == alg
-        assert [k["alg"] for k in jwks_of(stack)["keys"]] == [alg]
+        # The session key, and the call key after it.
+        keys = jwks_of(stack)["keys"]
+        assert [k["alg"] for k in keys] == [alg, alg] and keys[0]["kid"] == parts(token)[0]["kid"] != keys[1]["kid"]
 
 
 def test_two_stacks_side_by_side_do_not_know_each_other(broker, agent):

@@ -4,6 +4,7 @@
  * another 5xx, never a success. */
 #include "service/api/api.h"
 #include "service/api/health.h"
+#include "service/api/issuer_keys.h"
 #include "service/api/keyring.h"
 #include "tests/fuzz/fuzz.h"
 
@@ -42,6 +43,8 @@ static struct api *the_api(void)
     e = keyring_new(&app.keyring);
     FUZZ_CHECK(!err_is(&e));
     e = health_new(&app.health);
+    FUZZ_CHECK(!err_is(&e));
+    e = issuer_keys_new(&app.issuer_keys);
     FUZZ_CHECK(!err_is(&e));
     e = api_new(&app, &api);
     FUZZ_CHECK(!err_is(&e));

@@ -4,7 +4,7 @@
 import secrets
 import time
 
-from lib.keys import ASSERTION_TYPE, Key, compact
+from lib.keys import ASSERTION_TYPE, Key, changed, compact
 
 
 class Agent:
@@ -19,7 +19,7 @@ class Agent:
         return self.keys[0]
 
     def header(self, **changes):
-        return _changed({"alg": self.key.kind, "typ": "client-authentication+jwt", "kid": self.key.kid}, changes)
+        return changed({"alg": self.key.kind, "typ": "client-authentication+jwt", "kid": self.key.kid}, changes)
 
     def claims(self, **changes):
         now = int(time.time())
@@ -31,7 +31,7 @@ class Agent:
             "iat": now,
             "exp": now + 60,
         }
-        return _changed(claims, changes)
+        return changed(claims, changes)
 
     def assertion(self, header=None, claims=None, key=None, signature=None):
         """A client assertion. header and claims are changes to good ones (None as a value takes the member away), or
@@ -47,7 +47,7 @@ class Agent:
             "client_assertion_type": ASSERTION_TYPE,
             "client_assertion": self.assertion() if assertion is None else assertion,
         }
-        return _changed(body, fields)
+        return changed(body, fields)
 
     def open(self, assertion=None, broker=None, **fields):
         """Asks for a session; fields are changes to a good request."""
@@ -57,11 +57,6 @@ class Agent:
         reply = self.open(broker=broker, **fields)
         assert reply.status_code == 201, reply.text
         return reply.json()
-
-
-def _changed(members, changes):
-    """None takes a member away."""
-    return {k: v for k, v in {**members, **changes}.items() if v is not None}
 
 
 def register(broker, kind="ES256", scopes=("acme:read", "acme:write"), agent_id=None, keys=None, **fields):

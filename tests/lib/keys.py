@@ -34,6 +34,11 @@ def as_bytes(value):
     return json.dumps(value, separators=(",", ":")).encode()
 
 
+def changed(members, changes):
+    """None takes a member away."""
+    return {k: v for k, v in {**members, **changes}.items() if v is not None}
+
+
 def signing_input(header, payload):
     """header and payload are dicts, or text or bytes that stand as they are."""
     return f"{b64u(as_bytes(header))}.{b64u(as_bytes(payload))}"

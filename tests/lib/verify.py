@@ -3,6 +3,7 @@
 
 import json
 
+from authlib.oauth2.rfc9068 import JWTBearerTokenValidator
 from joserfc import jwt as joserfc_jwt
 from joserfc.jwk import KeySet
 from jwcrypto import jwk as jwcrypto_jwk
@@ -26,6 +27,25 @@ def by_joserfc(token, jwks):
 def by_jwcrypto(token, jwks):
     keys = jwcrypto_jwk.JWKSet.from_json(json.dumps(jwks))
     return json.loads(jwcrypto_jwt.JWT(jwt=token, key=keys, algs=ALGORITHMS).claims)
+
+
+class _Validator(JWTBearerTokenValidator):
+    def __init__(self, jwks, issuer, audience):
+        super().__init__(issuer, audience)
+        self.jwks = KeySet.import_key_set(jwks)
+
+    def get_jwks(self):
+        return self.jwks
+
+
+def by_authlib(token, jwks, issuer, audience, scopes=()):
+    """The claims, when Authlib's rules for a resource server (RFC 9068 section 4) accept the token: signature, typ,
+    iss, aud, exp, what must be there, and that it holds these scopes. Raises what Authlib raises."""
+    validator = _Validator(jwks, issuer, audience)
+    claims = validator.authenticate_token(token)
+    # More than one element would mean any of them.
+    validator.validate_token(claims, [" ".join(scopes)] if scopes else [], request=None)
+    return dict(claims)
 
 
 def claims_of(token, jwks):

@@ -22,6 +22,29 @@ static void test_digests(void **state)
     assert_string_equal("e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855", hex);
 }
 
+static void assert_hmac(struct fixture *f, struct bytes key, struct str in, const char *expected)
+{
+    uint8_t d[SHA256_LEN];
+    char hex[2 * SHA256_LEN + 1];
+    assert_ok(crypto_hmac_sha256(f->crypto, key, str_bytes(in), d));
+    hex_encode(d, sizeof d, hex);
+    assert_string_equal(expected, hex);
+}
+
+/* RFC 4231 sections 4.2, 4.3 and 4.7 (a key that is longer than a block). */
+static void test_hmac(void **state)
+{
+    uint8_t b[20], aa[131];
+    memset(b, 0x0b, sizeof b);
+    memset(aa, 0xaa, sizeof aa);
+    assert_hmac(*state, bytes_of(b, sizeof b), STR("Hi There"),
+                "b0344c61d8db38535ca8afceaf0bf12b881dc200c9833da726e9376c2e32cff7");
+    assert_hmac(*state, str_bytes(STR("Jefe")), STR("what do ya want for nothing?"),
+                "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843");
+    assert_hmac(*state, bytes_of(aa, sizeof aa), STR("Test Using Larger Than Block-Size Key - Hash Key First"),
+                "60e431591ee0b67f0d8a26aacbf5b77f8e0bc6213728c5140546040f0ee37f54");
+}
+
 static void test_only_known_providers(void **state)
 {
     (void)state;
@@ -51,6 +74,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_digests),
+        cmocka_unit_test(test_hmac),
         cmocka_unit_test(test_only_known_providers),
         cmocka_unit_test(test_algorithm_names),
     };

@@ -41,6 +41,8 @@ static void own_tokens_have_the_shape(void **state)
     assert_ok(check(HSM_SESSION, GOOD_HEADER, "{\"iss\":\"b\",\"iat\":1700000120,\"exp\":1700003720,\"any\":[1]}"));
     assert_ok(check(HSM_CALL, "{\"alg\":\"ES256\",\"kid\":\"k\",\"typ\":\"nexus-call+jwt\"}",
                     "{\"iss\":\"b\",\"iat\":1699999880,\"exp\":1700000180}"));
+    assert_ok(check(HSM_CALL, "{\"alg\":\"ES256\",\"kid\":\"k\",\"typ\":\"nexus-selftest+jwt\"}",
+                    "{\"iss\":\"b\",\"iat\":1700000000,\"exp\":1700000060}"));
 }
 
 static void other_headers_are_refused(void **state)

@@ -89,13 +89,19 @@ static void dek_comes_back_and_tampering_shows(void **state)
     (void)fx_generate(f, 2, HSM_KEK, HSM_AES_256);
     assert_ok(hsm_wrap(f->c, &id, bytes_of(dek, sizeof dek), f->a, fx_deadline(), &blob));
     assert_int_equal(blob.n, 2 + HSM_DEK_LEN + 8);
+    struct hsm_mark wrapped = hsm_last_mark(f->c);
     assert_ok(hsm_unwrap(f->c, &id, blob, fx_deadline(), &back));
+    struct hsm_mark unwrapped = hsm_last_mark(f->c);
+    assert_true(wrapped.counter > 0 && unwrapped.counter == wrapped.counter + 1);
+    assert_memory_equal(wrapped.instance, unwrapped.instance, sizeof wrapped.instance);
     assert_true(secret_eq(secret_bytes(back), bytes_of(dek, sizeof dek)));
     for (size_t i = 0; i < blob.n; i++) {
         memcpy(bad, blob.p, blob.n);
         bad[i] ^= 1;
         assert_err(hsm_unwrap(f->c, &id, bytes_of(bad, blob.n), fx_deadline(), &never), ERR_HSM_REFUSED);
     }
+    /* A use that fails has its number too. */
+    assert_int_equal(hsm_last_mark(f->c).counter, unwrapped.counter + blob.n);
     assert_err(hsm_unwrap(f->c, &id, bytes_of(blob.p, blob.n - 1), fx_deadline(), &never), ERR_HSM_REFUSED);
     assert_err(hsm_unwrap(f->c, &other, blob, fx_deadline(), &never), ERR_HSM_REFUSED);
     assert_ok(hsm_unwrap(f->c, &id, blob, fx_deadline(), &never));

@@ -142,12 +142,18 @@ struct session session_for(const struct actor *a, const struct agent *g)
 {
     const struct clock c = clock_real();
     int64_t now = clock_now_us(&c);
+    struct str *names = arena_array(a->arena, 2, sizeof *names);
+    assert_non_null(names);
+    names[0] = g->id;
+    names[1] = STR("https://api.example");
     return (struct session){.id = fresh(a, "sess_"),
                             .agent_id = g->id,
                             .scopes = {scopes, 1},
                             .jti = fresh(a, ""),
                             .kid = STR("kid"),
-                            .audience = STR("https://api.example"),
+                            .audiences = {names + 1, 1},
+                            .chain = {names, 1},
+                            .grant_type = STR("session"),
                             .created_us = now,
                             .expires_us = now + INT64_C(900000000),
                             .clearance_level = 1};
@@ -158,9 +164,13 @@ struct err issue(struct actor *a, const struct session *n, int64_t version, cons
 {
     struct store s = store_of(a);
     struct batch b = batch_of(a, 1, 1, LEAF_INTENT);
-    const struct issue_request q = {
-        .session = n, .agent_version = version, .jti_sha256 = jti, .assertion_exp_us = n->expires_us};
-    TRY(store_session_issue(&s, &q, &b.leaves, result));
+    struct one_time id = {.space = n->agent_id, .until_us = n->expires_us};
+    memcpy(id.hash, jti, sizeof id.hash);
+    struct issue_request q = {.session = n, .agent_version = version, .ids = &id, .n_ids = 1};
+    TRY(store_policy_revision(&s, &q.policy_revision));
+    struct issue_answer answer;
+    TRY(store_session_issue(&s, &q, &b.leaves, &answer));
+    *result = answer.result;
     batch_done(a, &b, *result == ISSUE_DONE);
     return OK;
 }

@@ -99,7 +99,9 @@ static struct agent some_agent(void)
 
 static struct err decide(struct arena *a, const struct agent *agent, struct session_ask ask, struct session *out)
 {
-    return policy_autonomous_session(agent, &ask, STR("https://broker.example"), INT64_C(1700000000123456), a, out);
+    const struct policy_case in = {
+        .agent = agent, .ask = &ask, .issuer = STR("https://broker.example"), .now_us = INT64_C(1700000000123456)};
+    return policy_session(&in, a, out);
 }
 
 static void test_a_session_within_everything_is_granted_whole(void **state)
@@ -109,7 +111,8 @@ static void test_a_session_within_everything_is_granted_whole(void **state)
     assert_ok(decide(*state, &agent, (struct session_ask){.scopes = LIST(STR("acme:write")), .ttl_s = 60}, &s));
     assert_int_equal(s.scopes.n, 1);
     assert_true(str_is(s.scopes.v[0], "acme:write"));
-    assert_true(str_is(s.audience, "https://broker.example"));
+    assert_int_equal(s.audiences.n, 1);
+    assert_true(str_is(s.audiences.v[0], "https://broker.example"));
     assert_int_equal(s.created_us, INT64_C(1700000000000000));
     assert_int_equal(s.expires_us - s.created_us, 60000000);
 }
@@ -157,13 +160,13 @@ static void test_order_of_refusals_is_upstreams(void **state)
     assert_code(decide(*state, &agent, (struct session_ask){.scopes = outside, .ttl_s = -1}, &s), ERR_INVALID_TTL);
     assert_code(decide(*state, &agent, (struct session_ask){.scopes = outside}, &s), ERR_AGENT_INACTIVE);
     agent.active = true;
-    struct session_ask both = {.scopes = outside, .audience = STR("https://other.example")};
+    struct session_ask both = {.scopes = outside, .audiences = LIST(STR("https://other.example"))};
     assert_code(decide(*state, &agent, both, &s), ERR_SCOPE_NOT_ALLOWED);
     both.scopes = LIST(STR("acme:read"));
     assert_code(decide(*state, &agent, both, &s), ERR_INVALID_AUDIENCE);
-    both.audience = STR("https://ledger.example");
+    both.audiences = LIST(STR("https://ledger.example"));
     assert_ok(decide(*state, &agent, both, &s));
-    both.audience = STR("https://ledger.example/");
+    both.audiences = LIST(STR("https://ledger.example/"));
     assert_code(decide(*state, &agent, both, &s), ERR_INVALID_AUDIENCE);
 }
 
@@ -246,7 +249,7 @@ static void test_a_full_leaf_is_canonical_and_fits(void **state)
                                   .jti = STR("j"),
                                   .session = STR("sess_1"),
                                   .iss = STR("i"),
-                                  .aud = STR("a"),
+                                  .aud = LIST(STR("a")),
                                   .client = STR("c"),
                                   .sub_p = STR("p"),
                                   .scope = {scopes, SCOPES_MAX},

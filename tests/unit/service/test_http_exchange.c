@@ -73,6 +73,12 @@ static void test_one_side_answers(void **state)
     exchange_abandoned_reply(x, &r);
     assert_int_equal(503, r.status);
     assert_string_equal("deadline_exceeded", r.outcome);
+    assert_non_null(memmem(r.body.p, r.body.n, "\"message\":", 10));
+    x->req.oauth = true;
+    exchange_abandoned_reply(x, &r);
+    assert_int_equal(503, r.status);
+    assert_string_equal("temporarily_unavailable", r.outcome);
+    assert_non_null(memmem(r.body.p, r.body.n, "\"error_description\":", 20));
     exchange_release(x);
     exchange_release(x);
 }
@@ -134,7 +140,7 @@ static const struct config slow = {
     .header_timeout_ms = LONG_MS, .body_timeout_ms = LONG_MS, .write_timeout_ms = LONG_MS, .idle_timeout_ms = LONG_MS};
 
 /* Repeats what the server does at each event of that phase, until the peer sees the end of the connection. */
-static void assert_cut(struct conn_table *t, enum conn_phase phase, const char *told)
+static void assert_cut(struct conn_table *t, enum conn_phase phase, const char *told, const char *member)
 {
     int fds[2];
     assert_int_equal(0, socketpair(AF_UNIX, SOCK_STREAM, 0, fds));
@@ -155,6 +161,7 @@ static void assert_cut(struct conn_table *t, enum conn_phase phase, const char *
     text[n] = '\0';
     assert_int_equal(0, strncmp(text, told, strlen(told)));
     assert_true(told[0] != '\0' || n == 0);
+    assert_non_null(strstr(text, member));
     conn_close(t, c);
     close(fds[0]);
     close(fds[1]);
@@ -167,19 +174,20 @@ static void test_each_phase_has_its_total_time(void **state)
     cfg.header_timeout_ms = SHORT_MS;
     struct conn_table *t CLEANUP(conn_table_free) = make_table(cfg, ignore);
     /* The request line's arrival does not start the header's time anew. */
-    assert_cut(t, CONN_HEADER, "HTTP/1.1 408 ");
+    assert_cut(t, CONN_HEADER, "HTTP/1.1 408 ", "{\"error\":\"request_timeout\",\"message\":\"");
     cfg = slow;
     cfg.body_timeout_ms = SHORT_MS;
     struct conn_table *body CLEANUP(conn_table_free) = make_table(cfg, ignore);
-    assert_cut(body, CONN_BODY, "HTTP/1.1 408 ");
+    assert_cut(body, CONN_BODY, "HTTP/1.1 408 ", "\"message\":");
+    assert_cut(body, CONN_OAUTH_BODY, "HTTP/1.1 408 ", "{\"error\":\"invalid_request\",\"error_description\":\"");
     cfg = slow;
     cfg.write_timeout_ms = SHORT_MS;
     struct conn_table *write CLEANUP(conn_table_free) = make_table(cfg, ignore);
-    assert_cut(write, CONN_WRITE, "");
+    assert_cut(write, CONN_WRITE, "", "");
     cfg = slow;
     cfg.idle_timeout_ms = SHORT_MS;
     struct conn_table *idle CLEANUP(conn_table_free) = make_table(cfg, ignore);
-    assert_cut(idle, CONN_IDLE, "");
+    assert_cut(idle, CONN_IDLE, "", "");
 }
 
 static void test_the_table_is_bounded(void **state)

@@ -159,15 +159,21 @@ static void test_request_lines(void **state)
 static void test_singles_and_values(void **state)
 {
     (void)state;
-    static const char *const single[] = {"Host",          "Content-Type", "Authorization", "X-API-Key",
-                                         "If-None-Match", "X-Request-Id", "traceparent"};
+    /* D05, H10: two proofs or two credentials, also of different schemes. */
+    static const char *const single[] = {"Host", "Content-Type",  "Authorization", "X-API-Key",
+                                         "DPoP", "If-None-Match", "X-Request-Id",  "traceparent"};
     struct guard_facts f;
     char text[256];
     for (size_t i = 0; i < COUNT(single); i++) {
         (void)snprintf(text, sizeof text, "GET / HTTP/1.1\r\nHost: a\r\n%s: a\r\n%s: a\r\n\r\n", single[i], single[i]);
-        assert_fails(ERR_BAD_HTTP, check(text, &f));
+        assert_fails_with(ERR_BAD_HTTP, single[i], check(text, &f));
     }
+    assert_fails(ERR_BAD_HTTP, check(HEAD "DPoP:\r\nX-A: 1\r\ndpop: a\r\n\r\n", &f));
+    assert_fails(ERR_BAD_HTTP, check(HEAD "Authorization: Bearer a\r\nauthorization: DPoP a\r\n\r\n", &f));
+    assert_ok(check(HEAD "DPoP:  a.b.c \r\nAuthorization: DPoP a\r\n\r\n", &f));
+    assert_str(f.dpop, "a.b.c");
     assert_ok(check(HEAD "X-A: 1\r\nX-A: 2\r\n\r\n", &f));
+    assert_null(f.dpop.p);
     assert_ok(check(HEAD "X-A: a\tb \xff\r\n\r\n", &f));
     assert_fails(ERR_BAD_HTTP, check(HEAD "X-A: a\x01\r\n\r\n", &f));
     assert_fails(ERR_BAD_HTTP, check(HEAD "X-A: a\rb\r\n\r\n", &f));

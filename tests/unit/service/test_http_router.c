@@ -46,6 +46,41 @@ static void test_arguments(void **state)
     assert_null(m.args[1].p);
 }
 
+static void test_what_the_open_end_of_a_pattern_fits(void **state)
+{
+    (void)state;
+    static const struct api_route routes[] = {{HTTP_GET, "/a", 0, .handler = NULL},
+                                              {HTTP_GET, "/a/*", 0, .handler = NULL},
+                                              {HTTP_GET, "/b/{id}", 0, .handler = NULL}};
+    const struct route_table t = {routes, COUNT(routes)};
+    static const struct {
+        const char *path;
+        int route;
+    } cases[] = {{"/a", 0},   {"/a/x", 1}, {"/a/x/y", 1}, {"/a/x/", 1},  {"/a/%2f", 1},  {"/a//", 1},
+                 {"/a/", -1}, {"/ab", -1}, {"/ab/x", -1}, {"//a/x", -1}, {"/b/x/y", -1}, {"a/x", -1}};
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        struct route_match m;
+        router_find(&t, HTTP_GET, str_of(cases[i].path), &m);
+        const struct api_route *want = cases[i].route >= 0 ? &routes[cases[i].route] : NULL;
+        if (m.route != want || m.args[0].p != NULL)
+            fail_msg("%s fits %s", cases[i].path, m.route != NULL ? m.route->pattern : "nothing");
+    }
+}
+
+/* Whatever is wrong with a request to such a path, the refusal has OAuth's form. */
+static void test_oauth_endpoints_are_known_by_their_path(void **state)
+{
+    (void)state;
+    assert_true(find(HTTP_POST, "/oauth/token").oauth);
+    assert_true(find(HTTP_OTHER, "/oauth/token").oauth);
+    assert_null(find(HTTP_GET, "/oauth/token").route);
+    assert_true(find(HTTP_GET, "/oauth/introspect").oauth);
+    assert_true(find(HTTP_POST, "/oauth/revoke").oauth);
+    static const char *const others[] = {"/oauth", "/oauth/", "/oauth/other", "/v1/agent-sessions", "/health"};
+    for (size_t i = 0; i < COUNT(others); i++)
+        assert_false(find(HTTP_POST, others[i]).oauth);
+}
+
 static void test_other_paths_are_not_found(void **state)
 {
     (void)state;
@@ -114,6 +149,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_route_is_found_and_well_formed),
         cmocka_unit_test(test_arguments),
+        cmocka_unit_test(test_what_the_open_end_of_a_pattern_fits),
+        cmocka_unit_test(test_oauth_endpoints_are_known_by_their_path),
         cmocka_unit_test(test_other_paths_are_not_found),
         cmocka_unit_test(test_head_is_served_by_get_and_allow_is_complete),
         cmocka_unit_test(test_methods_are_case_sensitive),

@@ -3,6 +3,7 @@
  * the queue is full, and when the broker stops. The endpoints below stand in for service/api. */
 #include "service/server/server.h"
 
+#include "service/api/dpop.h"
 #include "tests/unit/base/check.h"
 
 #include <arpa/inet.h>
@@ -39,6 +40,14 @@ void api_idle(struct api *api, struct arena *arena)
 {
     (void)api;
     (void)arena;
+}
+
+void dpop_offer_nonce(struct api *api, const struct http_request *req, const struct err *e, struct http_reply *out)
+{
+    (void)api;
+    (void)e;
+    if (req->dpop.p != NULL)
+        http_set_header(out, "DPoP-Nonce", req->dpop);
 }
 
 struct err api_require_role(struct api *api, const struct http_request *req, unsigned roles, struct api_key *who)
@@ -87,10 +96,25 @@ ENDPOINT(api_agent_list, at_once)
 ENDPOINT(api_agent_get, at_once)
 ENDPOINT(api_agent_update, at_once)
 ENDPOINT(api_agent_delete, at_once)
+ENDPOINT(api_issuer_create, at_once)
+ENDPOINT(api_issuer_list, at_once)
+ENDPOINT(api_issuer_get, at_once)
+ENDPOINT(api_issuer_update, at_once)
+ENDPOINT(api_issuer_delete, at_once)
+ENDPOINT(api_scope_create, at_once)
+ENDPOINT(api_scope_list, at_once)
+ENDPOINT(api_scope_get, at_once)
+ENDPOINT(api_scope_update, at_once)
+ENDPOINT(api_scope_delete, at_once)
+ENDPOINT(api_session_list, at_once)
+ENDPOINT(api_sessions_revoke, at_once)
 ENDPOINT(api_session_create, held_up)
+ENDPOINT(api_session_create_obo, at_once)
 ENDPOINT(api_session_get, at_once)
 ENDPOINT(api_session_close, at_once)
-ENDPOINT(api_session_list, at_once)
+ENDPOINT(api_oauth_token, held_up)
+ENDPOINT(api_oauth_introspect, at_once)
+ENDPOINT(api_oauth_revoke, at_once)
 
 #define INLINE_ENDPOINT(name)                                                                                          \
     struct err name(const struct app *app, const struct http_request *req, struct http_reply *out)                     \
@@ -100,6 +124,7 @@ ENDPOINT(api_session_list, at_once)
     }
 INLINE_ENDPOINT(api_jwks)
 INLINE_ENDPOINT(api_metadata)
+INLINE_ENDPOINT(api_resource_metadata)
 INLINE_ENDPOINT(api_health_live)
 INLINE_ENDPOINT(api_health_ready)
 
@@ -397,6 +422,142 @@ static void test_roles_are_asked_for_before_the_endpoint(void **state)
     close(fd);
 }
 
+#define TOKEN_HEAD "POST /oauth/token HTTP/1.1\r\nHost: a\r\n"
+#define TOKEN      TOKEN_HEAD "Content-Length: 2\r\n\r\n{}"
+
+/* A reply of an OAuth endpoint: RFC 6749 section 5.2, and the header fields of section 5.1. */
+static void assert_oauth_text(const char *text, const char *status, const char *error)
+{
+    char want[REPLY_MAX];
+    (void)snprintf(want, sizeof want, "{\"error\":\"%s\",\"error_description\":\"", error);
+    const char *const parts[] = {want, "\r\nCache-Control: no-store\r\n", "\r\nPragma: no-cache\r\n",
+                                 "\r\nContent-Type: application/json\r\n"};
+    for (size_t i = 0; i < COUNT(parts); i++) {
+        if (strncmp(text, status, strlen(status)) != 0 || strstr(text, parts[i]) == NULL)
+            fail_msg("not %s with %s: %s", status, parts[i], text);
+    }
+}
+
+static void assert_oauth(int fd, const char *status, const char *error)
+{
+    char text[REPLY_MAX];
+    hear(fd, text);
+    assert_oauth_text(text, status, error);
+}
+
+/* Sends on a connection of its own, since some refusals end it. */
+static void assert_oauth_refusal(const struct fixture *f, const char *request, const char *status, const char *error)
+{
+    int fd = dial(f);
+    say(fd, request);
+    assert_oauth(fd, status, error);
+    close(fd);
+}
+
+static void test_refusals_before_an_oauth_endpoint_have_its_form(void **state)
+{
+    struct fixture *f = prepare(state);
+    start(f);
+    assert_oauth_refusal(f, "GET /oauth/token HTTP/1.1\r\nHost: a\r\n\r\n", "HTTP/1.1 405", "invalid_request");
+    assert_oauth_refusal(f, TOKEN_HEAD "Content-Length: 65537\r\n\r\n", "HTTP/1.1 413", "invalid_request");
+    /* D05, H10 */
+    assert_oauth_refusal(f, TOKEN_HEAD "DPoP: a\r\nDPoP: b\r\n\r\n", "HTTP/1.1 400", "invalid_request");
+    assert_oauth_refusal(f, TOKEN_HEAD "Authorization: Bearer a\r\nAuthorization: Basic b\r\n\r\n", "HTTP/1.1 400",
+                         "invalid_request");
+    static char chunk[65536 + 256], header[20000], target[9000];
+    int n =
+        snprintf(chunk, sizeof chunk, TOKEN_HEAD "Transfer-Encoding: chunked\r\n\r\n10001\r\n%065537d\r\n0\r\n\r\n", 0);
+    assert_in_range(n, 65537, sizeof chunk - 1);
+    assert_oauth_refusal(f, chunk, "HTTP/1.1 413", "invalid_request");
+    (void)snprintf(header, sizeof header, TOKEN_HEAD "DPoP: %016384d\r\n\r\n", 0);
+    assert_oauth_refusal(f, header, "HTTP/1.1 431", "invalid_request");
+    (void)snprintf(target, sizeof target, "POST /oauth/token?%08200d HTTP/1.1\r\nHost: a\r\n\r\n", 0);
+    assert_oauth_refusal(f, target, "HTTP/1.1 414", "invalid_request");
+    assert_int_equal(0, atomic_load(&calls));
+    int fd = dial(f);
+    say(fd, "PUT /v1/agent-sessions HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_reply(fd, "HTTP/1.1 405", "{\"error\":\"method_not_allowed\",\"message\":\"");
+    close(fd);
+}
+
+static void test_an_oauth_endpoint_says_so_when_its_worker_is_late(void **state)
+{
+    struct fixture *f = prepare(state);
+    f->config.request_timeout_ms = 200;
+    start(f);
+    int fd = dial(f);
+    say(fd, TOKEN);
+    sem_wait(&entered);
+    assert_oauth(fd, "HTTP/1.1 503", "temporarily_unavailable");
+    sem_post(&gate);
+    close(fd);
+}
+
+static void test_an_oauth_endpoint_says_so_when_the_queue_is_full(void **state)
+{
+    struct fixture *f = prepare(state);
+    f->config.queue_depth = 1;
+    start(f);
+    int stuck = dial(f), waiting = dial(f), refused = dial(f);
+    say(stuck, HOLD);
+    sem_wait(&entered);
+    say(waiting, TOKEN);
+    say(refused, TOKEN);
+    struct pollfd either[] = {{.fd = waiting, .events = POLLIN}, {.fd = refused, .events = POLLIN}};
+    assert_int_equal(1, poll(either, 2, PATIENCE_MS));
+    int shed = either[0].revents != 0 ? waiting : refused, kept = shed == waiting ? refused : waiting;
+    assert_oauth(shed, "HTTP/1.1 503", "temporarily_unavailable");
+    sem_post(&gate);
+    sem_post(&gate);
+    assert_reply(kept, "HTTP/1.1 200", "\r\nPragma: no-cache\r\n");
+    close(stuck);
+    close(waiting);
+    close(refused);
+}
+
+static void test_an_oauth_endpoint_says_so_when_one_address_asks_too_often(void **state)
+{
+    struct fixture *f = prepare(state);
+    f->config.address_rate = 1;
+    f->config.address_burst = 1;
+    start(f);
+    enum { ENOUGH = 1000 };
+    char text[REPLY_MAX] = "HTTP/1.1 200";
+    int fd = dial(f);
+    for (int i = 0; i < ENOUGH && strncmp(text, "HTTP/1.1 200", 12) == 0; i++) {
+        say(fd, "POST /oauth/revoke HTTP/1.1\r\nHost: a\r\n\r\n");
+        hear(fd, text);
+    }
+    assert_oauth_text(text, "HTTP/1.1 429", "temporarily_unavailable");
+    close(fd);
+}
+
+static void test_an_oauth_endpoint_says_so_when_a_body_does_not_come(void **state)
+{
+    struct fixture *f = prepare(state);
+    f->config.body_timeout_ms = 200;
+    start(f);
+    int fd = dial(f);
+    say(fd, TOKEN_HEAD "Content-Length: 2\r\n\r\n{");
+    assert_oauth(fd, "HTTP/1.1 408", "invalid_request");
+    close(fd);
+}
+
+/* RFC 9449 section 4.1, RFC 9728 section 5.1. */
+static void test_the_request_knows_its_proof_and_where_it_is(void **state)
+{
+    struct fixture *f = prepare(state);
+    f->config.base_url = STR("https://broker.example/x");
+    start(f);
+    int fd = dial(f);
+    say(fd, "GET /v1/agent-sessions/one HTTP/1.1\r\nHost: a\r\nDPoP:  a.b.c \r\n\r\n");
+    assert_reply(fd, "HTTP/1.1 200", "\r\nDPoP-Nonce: a.b.c\r\n");
+    say(fd, "GET /admin/v1/agents HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_reply(fd, "HTTP/1.1 401",
+                 "resource_metadata=\"https://broker.example/.well-known/oauth-protected-resource/x\"");
+    close(fd);
+}
+
 static void test_where_it_listens(void **state)
 {
     struct fixture *f = prepare(state);
@@ -426,6 +587,12 @@ int main(void)
         SERVER_TEST(test_stopping_lets_what_is_in_flight_finish),
         SERVER_TEST(test_stopping_answers_what_does_not_finish),
         SERVER_TEST(test_roles_are_asked_for_before_the_endpoint),
+        SERVER_TEST(test_refusals_before_an_oauth_endpoint_have_its_form),
+        SERVER_TEST(test_an_oauth_endpoint_says_so_when_its_worker_is_late),
+        SERVER_TEST(test_an_oauth_endpoint_says_so_when_the_queue_is_full),
+        SERVER_TEST(test_an_oauth_endpoint_says_so_when_one_address_asks_too_often),
+        SERVER_TEST(test_an_oauth_endpoint_says_so_when_a_body_does_not_come),
+        SERVER_TEST(test_the_request_knows_its_proof_and_where_it_is),
         SERVER_TEST(test_where_it_listens),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

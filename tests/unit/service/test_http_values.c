@@ -125,20 +125,28 @@ static void test_only_known_parameters(void **state)
     assert_ok(http_query_only(&r, NULL, 0));
 }
 
-static void test_bearer(void **state)
+static void assert_token(struct str token, const char *want)
+{
+    if (want == NULL)
+        assert_null(token.p);
+    else
+        assert_str(token, want);
+}
+
+static void test_schemes(void **state)
 {
     static const struct {
-        const char *header, *token;
-    } cases[] = {{"Bearer abc", "abc"}, {"bearer  abc ", "abc"}, {"Bearer", NULL}, {"Bearer ", NULL},
-                 {"Bearerabc", NULL},   {"Basic abc", NULL},     {NULL, NULL}};
+        const char *header, *bearer, *dpop;
+    } cases[] = {{"Bearer abc", "abc", NULL}, {"bearer  abc ", "abc", NULL}, {"Bearer", NULL, NULL},
+                 {"Bearer ", NULL, NULL},     {"Bearerabc", NULL, NULL},     {"Basic abc", NULL, NULL},
+                 {"DPoP abc", NULL, "abc"},   {"dpop  abc ", NULL, "abc"},   {"DPoP", NULL, NULL},
+                 {"DPoP ", NULL, NULL},       {"DPoPabc", NULL, NULL},       {"DPoP\tabc", NULL, NULL},
+                 {NULL, NULL, NULL}};
     for (size_t i = 0; i < COUNT(cases); i++) {
         struct http_request r = request(state, NULL);
         r.authorization = str_of(cases[i].header);
-        struct str t = http_bearer(&r);
-        if (cases[i].token == NULL)
-            assert_null(t.p);
-        else
-            assert_str(t, cases[i].token);
+        assert_token(http_bearer(&r), cases[i].bearer);
+        assert_token(http_dpop_token(&r), cases[i].dpop);
     }
 }
 
@@ -223,7 +231,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_query_parameters, make_arena, drop_arena),
         cmocka_unit_test_setup_teardown(test_bad_query_parameters, make_arena, drop_arena),
         cmocka_unit_test_setup_teardown(test_only_known_parameters, make_arena, drop_arena),
-        cmocka_unit_test_setup_teardown(test_bearer, make_arena, drop_arena),
+        cmocka_unit_test_setup_teardown(test_schemes, make_arena, drop_arena),
         cmocka_unit_test_setup_teardown(test_error_replies, make_arena, drop_arena),
         cmocka_unit_test_setup_teardown(test_hidden_details_stay_hidden, make_arena, drop_arena),
         cmocka_unit_test_setup_teardown(test_unauthorized_names_the_scheme, make_arena, drop_arena),

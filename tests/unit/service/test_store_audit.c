@@ -209,6 +209,7 @@ static void intents_of_the_dead_without_outcome_are_found(void **state)
     n = open_intents(&alive, 0, &open);
     assert_int_equal(of_writer(open, n, dead.writer.id), 2);
     assert_int_equal(of_writer(open, n, alive.writer.id), 0);
+    assert_string_equal(open[n - 1].op.p, "test");
     assert_true(str_is(open[n - 2].jti, "some-jti") && open[n - 2].seq == 0 && open[n - 1].seq == 2);
     assert_int_equal(of_writer(open, open_intents(&alive, 3600, &open), dead.writer.id), 0);
     assert_int_equal(number_of(&super, &settled, P_TEXT(str_of(dead.writer.id))), 0);

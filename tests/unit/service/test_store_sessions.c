@@ -31,7 +31,7 @@ static void a_session_is_kept_as_given(void **state)
     assert_int_equal(leaf_count(&a), 3);
     assert_ok(store_session_get(&s, n.id, &got));
     assert_true(str_eq(got.id, n.id) && str_eq(got.agent_id, g.id) && str_eq(got.jti, n.jti));
-    assert_true(str_eq(got.kid, n.kid) && str_eq(got.audience, n.audience));
+    assert_true(str_eq(got.kid, n.kid) && got.audiences.n == 1 && str_eq(got.audiences.v[0], n.audiences.v[0]));
     assert_true(got.scopes.n == 1 && str_eq(got.scopes.v[0], n.scopes.v[0]));
     assert_true(got.created_us == n.created_us && got.expires_us == n.expires_us && got.closed_us == 0);
     assert_true(got.obo && str_is(got.acting_for, "user-7") && got.tenant_id.p == NULL && got.clearance_level == 3);
@@ -149,9 +149,10 @@ static void without_its_leaf_there_is_no_session(void **state)
     assert_int_equal(leaf_count(&a), 1);
 
     struct batch none = batch_of(&a, 1, 0, LEAF_INTENT);
-    const struct issue_request q = {
-        .session = &n, .agent_version = 1, .jti_sha256 = random_hash(&a), .assertion_exp_us = n.expires_us};
-    assert_fails(ERR_INTERNAL, store_session_issue(&s, &q, &none.leaves, &result));
+    const struct one_time id = {.space = g.id, .until_us = n.expires_us};
+    const struct issue_request q = {.session = &n, .agent_version = 1, .ids = &id, .n_ids = 1};
+    struct issue_answer answer;
+    assert_fails(ERR_INTERNAL, store_session_issue(&s, &q, &none.leaves, &answer));
     assert_int_equal(number_of(&a, &sessions, P_TEXT(g.id)), 0);
     actor_close(&a);
 }
@@ -253,15 +254,19 @@ static void a_replay_id_alone_is_consumed_once_and_pruned(void **state)
     actor_open(&a, BROKER);
     struct store s = store_of(&a);
     struct str who = fresh(&a, "agent-");
-    const uint8_t *jti = random_hash(&a);
     const struct clock c = clock_real();
+    struct one_time id = {.space = who, .until_us = clock_now_us(&c) + 60000000};
+    memcpy(id.hash, random_hash(&a), sizeof id.hash);
     bool is_fresh = false;
-    assert_ok(store_replay_consume(&s, who, jti, clock_now_us(&c) + 60000000, &is_fresh));
+    assert_ok(store_replay_consume(&s, &id, &is_fresh));
     assert_true(is_fresh);
-    assert_ok(store_replay_consume(&s, who, jti, clock_now_us(&c) + 60000000, &is_fresh));
+    assert_ok(store_replay_consume(&s, &id, &is_fresh));
     assert_false(is_fresh);
-    for (int i = 0; i < PAST; i++)
-        assert_ok(store_replay_consume(&s, who, random_hash(&a), clock_now_us(&c) - 1000000, &is_fresh));
+    id.until_us = clock_now_us(&c) - 1000000;
+    for (int i = 0; i < PAST; i++) {
+        memcpy(id.hash, random_hash(&a), sizeof id.hash);
+        assert_ok(store_replay_consume(&s, &id, &is_fresh));
+    }
     int64_t deleted = 0;
     assert_ok(store_replay_prune(&s, 2, &deleted));
     assert_int_equal(deleted, 2);

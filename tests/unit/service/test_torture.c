@@ -11,6 +11,7 @@
 #include "crypto/b64u.h"
 #include "crypto/private_signer.h"
 #include "service/api/health.h"
+#include "service/api/issuer_keys.h"
 #include "service/api/keyring.h"
 #include "service/api/record.h"
 #include "service/core/assertion.h"
@@ -218,6 +219,7 @@ static int setup(void **state)
     assert_ok(buckets_new(64, 1000000, 1000000, &b->app.agents));
     assert_ok(keyring_new(&b->app.keyring));
     assert_ok(health_new(&b->app.health));
+    assert_ok(issuer_keys_new(&b->app.issuer_keys));
     CLEANUP(db_free) struct db *owner = NULL;
     assert_ok(db_new(str_of(getenv("NEXUS_MIGRATE_DATABASE_URL")), &owner));
     struct store s = {.db = owner, .arena = b->arena, .deadline_us = clock_mono_us() + INT64_C(30000000)};
@@ -238,6 +240,7 @@ static int teardown(void **state)
         return 0; /* the setup failed, and said why */
     private_signer_free(&b->agent_key);
     api_free(&b->api);
+    issuer_keys_free(&b->app.issuer_keys);
     health_free(&b->app.health);
     keyring_free(&b->app.keyring);
     buckets_free(&b->app.agents);

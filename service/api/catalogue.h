@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * A worker's copy of the issuers and the scopes' conditions. It expires, and cannot grant: the issuing statement names
+ * the revision that was decided on, and refusals are decided again on a fresh copy. */
+#ifndef SERVICE_API_CATALOGUE_H
+#define SERVICE_API_CATALOGUE_H
+
+#include "service/api/record.h"
+
+struct catalogue {
+    int64_t revision;
+    const struct scope_rule *rules;
+    size_t n_rules;
+    const struct issuer *issuers; /* active or not */
+    size_t n_issuers;
+    bool fresh; /* read from the database by this very call */
+};
+
+struct catalogue_cache;
+struct err catalogue_cache_new(int64_t lifetime_s, struct catalogue_cache **out);
+void catalogue_cache_free(struct catalogue_cache **c);
+
+/* The copy, or (must_be_fresh, or it has expired) what the database holds; valid until the worker's next call. */
+struct err catalogue_get(struct catalogue_cache *cache, const struct call *c, bool must_be_fresh,
+                         const struct catalogue **out);
+
+#endif
