@@ -8,17 +8,21 @@
 
 enum { ISSUED_WITHIN_S = 120, HEADER_MAX = 512, TYP_MAX = 32, ISS_MAX = 512 };
 
-struct rule {
-    const char *typ[3]; /* NULL-ended */
-    int64_t lifetime_max_s;
+struct kind {
+    const char *typ;        /* NULL: there are no more */
+    int64_t lifetime_max_s; /* 0: has no exp, since it only says how things stand at iat (RFC 9701 section 5) */
 };
 
-/* A purpose without a typ signs nothing. */
+struct rule {
+    struct kind kinds[4];
+};
+
+/* A purpose without a kind signs nothing. */
 static const struct rule rules[] = {
-    [HSM_SESSION] = {{"at+jwt", "nexus-selftest+jwt"}, 3600},
-    [HSM_KEK] = {{NULL}, 0},
-    [HSM_CHECKPOINT] = {{NULL}, 0},
-    [HSM_CALL] = {{"nexus-call+jwt", "nexus-selftest+jwt"}, 300},
+    [HSM_SESSION] = {{{"at+jwt", 3600}, {"nexus-selftest+jwt", 300}}},
+    [HSM_KEK] = {{{NULL, 0}}},
+    [HSM_CHECKPOINT] = {{{NULL, 0}}},
+    [HSM_CALL] = {{{"nexus-call+jwt", 300}, {"nexus-selftest+jwt", 300}, {"token-introspection+jwt", 0}}},
 };
 _Static_assert(COUNT(rules) == HSM_PURPOSE_COUNT, "a purpose without a shape");
 
@@ -42,7 +46,7 @@ struct dates {
 
 static const struct json_field payload_fields[] = {
     {"iss", BIND_STR, offsetof(struct dates, iss), true, 1, ISS_MAX, 0},
-    {"exp", BIND_INT, offsetof(struct dates, exp), true, 0, DATE_MAX, 0},
+    {"exp", BIND_INT, offsetof(struct dates, exp), false, 0, DATE_MAX, 0},
     {"iat", BIND_INT, offsetof(struct dates, iat), true, 0, DATE_MAX, 0},
 };
 
@@ -57,13 +61,13 @@ static bool is_kid(struct str kid)
     return true;
 }
 
-static bool is_typ(const struct rule *r, struct str typ)
+static const struct kind *kind_of(const struct rule *r, struct str typ)
 {
-    for (const char *const *t = r->typ; *t != NULL; t++) {
-        if (str_is(typ, *t))
-            return true;
+    for (const struct kind *k = r->kinds; k->typ != NULL; k++) {
+        if (str_is(typ, k->typ))
+            return k;
     }
-    return false;
+    return NULL;
 }
 
 static struct err decode(struct arena *a, struct str segment, const struct json **out)
@@ -73,7 +77,8 @@ static struct err decode(struct arena *a, struct str segment, const struct json 
     return json_parse(a, text, out);
 }
 
-static struct err check_header(struct arena *a, const struct rule *r, enum jose_alg alg, struct str segment)
+static struct err check_header(struct arena *a, const struct rule *r, enum jose_alg alg, struct str segment,
+                               const struct kind **kind)
 {
     const struct json *obj = NULL;
     struct header h = {0};
@@ -85,10 +90,11 @@ static struct err check_header(struct arena *a, const struct rule *r, enum jose_
         return FAIL(ERR_HSM_REFUSED, "the header's alg is not that of the request");
     if (!is_kid(h.kid))
         return FAIL(ERR_HSM_REFUSED, "the header's kid is ill-formed");
-    return is_typ(r, h.typ) ? OK : FAIL(ERR_HSM_REFUSED, "typ %.*s is not for this key", STR_FMT(h.typ));
+    *kind = kind_of(r, h.typ);
+    return *kind != NULL ? OK : FAIL(ERR_HSM_REFUSED, "typ %.*s is not for this key", STR_FMT(h.typ));
 }
 
-static struct err check_payload(struct arena *a, const struct rule *r, struct str segment, int64_t now_s)
+static struct err check_payload(struct arena *a, const struct kind *k, struct str segment, int64_t now_s)
 {
     const struct json *obj = NULL;
     struct dates d = {0};
@@ -96,7 +102,9 @@ static struct err check_payload(struct arena *a, const struct rule *r, struct st
     TRY(json_bind_object(obj, payload_fields, COUNT(payload_fields), JSON_UNKNOWN_IGNORED, a, &d));
     int64_t lifetime = d.exp.v - d.iat.v;
     int64_t off = d.iat.v - now_s;
-    if (lifetime < 1 || lifetime > r->lifetime_max_s)
+    if (d.exp.set != (k->lifetime_max_s > 0))
+        return FAIL(ERR_HSM_REFUSED, "exp is %s", d.exp.set ? "there" : "missing");
+    if (d.exp.set && (lifetime < 1 || lifetime > k->lifetime_max_s))
         return FAIL(ERR_HSM_REFUSED, "a lifetime of %lld s", (long long)lifetime);
     if (off < -ISSUED_WITHIN_S || off > ISSUED_WITHIN_S)
         return FAIL(ERR_HSM_REFUSED, "iat is %lld s off this machine's clock", (long long)off);
@@ -113,6 +121,7 @@ struct err shape_check(enum hsm_purpose purpose, enum jose_alg alg, struct bytes
     struct str header = {text.p, (size_t)(dot - text.p)};
     struct str payload = {dot + 1, text.n - header.n - 1};
     /* A second dot is no character of base64url, so decoding the payload refuses a third segment. */
-    TRY(err_as(check_header(a, r, alg, header), ERR_HSM_REFUSED));
-    return err_as(check_payload(a, r, payload, now_s), ERR_HSM_REFUSED);
+    const struct kind *kind = NULL;
+    TRY(err_as(check_header(a, r, alg, header, &kind), ERR_HSM_REFUSED));
+    return err_as(check_payload(a, kind, payload, now_s), ERR_HSM_REFUSED);
 }

@@ -2,8 +2,12 @@
  * POST /oauth/introspect (RFC 7662) and POST /oauth/revoke (RFC 7009): what becomes of a token after it was issued. */
 #include "service/api/client.h"
 
+#include "base/rand.h"
+#include "service/core/assertion.h"
 #include "service/core/scope.h"
 #include "service/core/token.h"
+
+enum { ANSWER_MAX = 12000 };
 
 struct token_query {
     struct str token, token_type_hint;
@@ -68,6 +72,51 @@ static bool may_see(const struct asker *a, const struct session *s)
     return false;
 }
 
+/* RFC 7662 section 2.2: of a token that is not active, nothing more is said. */
+static struct err put_answer(struct json_writer *w, const char *name, const struct session *s, const struct call *c)
+{
+    json_begin_object(w, name);
+    json_put_bool(w, "active", s != NULL);
+    if (s != NULL) {
+        TRY(token_members(w, s, c->api->app->config->base_url, c->arena));
+        json_put_str(w, "token_type", s->cnf_jkt.p != NULL ? STR("DPoP") : STR("Bearer"));
+    }
+    json_end_object(w);
+    return OK;
+}
+
+/* RFC 9701 section 5: the answer as a JWT for this caller, which can be shown to others later. It has no sub and no
+ * exp, so that it passes for no other kind of token. */
+static struct err sign_answer(const struct call *c, struct str caller, const struct session *s, struct http_reply *out)
+{
+    const struct app *app = c->api->app;
+    char jti[ID_TEXT];
+    TRY(rand_id("", jti));
+    struct buf b = buf_in(c->arena, ANSWER_MAX);
+    struct json_writer w = json_writer(&b);
+    json_begin_object(&w, NULL);
+    json_put_str(&w, "iss", app->config->base_url);
+    json_put_str(&w, "aud", caller);
+    json_put_int(&w, "iat", clock_now_s(&app->clock));
+    json_put_str(&w, "jti", str_of(jti));
+    TRY(put_answer(&w, "token_introspection", s, c));
+    json_end_object(&w);
+    TRY(buf_status(&b));
+    const struct own_jwt o = {.purpose = HSM_CALL,
+                              .typ = STR(INTROSPECTION_TYP),
+                              .payload = buf_bytes(&b),
+                              .op = "sign",
+                              .jti = str_of(jti),
+                              .aud = caller,
+                              .detail = STR("introspection")};
+    TRY(record_jwt(c, &o, &out->body));
+    out->status = 200;
+    out->content_type = "application/" INTROSPECTION_TYP;
+    out->outcome = "ok";
+    http_set_header(out, "Cache-Control", STR("no-store"));
+    return OK;
+}
+
 struct err api_oauth_introspect(struct api *api, const struct http_request *req, struct http_reply *out)
 {
     struct token_query q = {.token = {NULL, 0}};
@@ -80,17 +129,12 @@ struct err api_oauth_introspect(struct api *api, const struct http_request *req,
     struct session s;
     bool found = false;
     TRY(find(&c, q.token, &s, &found));
+    const struct session *shown = found && may_see(&who, &s) ? &s : NULL;
+    if (req->accept.p != NULL && str_is(req->accept, "application/" INTROSPECTION_TYP))
+        return sign_answer(&c, who.by_key ? api->caller.name : who.agent.who->agent.id, shown, out);
     struct buf b = http_body(req);
     struct json_writer w = json_writer(&b);
-    json_begin_object(&w, NULL);
-    /* RFC 7662 section 2.2: of a token that is not active, nothing more is said. */
-    bool active = found && may_see(&who, &s);
-    json_put_bool(&w, "active", active);
-    if (active)
-        TRY(token_members(&w, &s, api->app->config->base_url, req->arena));
-    if (active)
-        json_put_str(&w, "token_type", s.cnf_jkt.p != NULL ? STR("DPoP") : STR("Bearer"));
-    json_end_object(&w);
+    TRY(put_answer(&w, NULL, shown, &c));
     return http_reply_json(200, &b, out);
 }
 

@@ -117,6 +117,10 @@ struct err api_metadata(const struct app *app, const struct http_request *req, s
     put_grant_types(&w);
     put_strings(&w, "authorization_grant_profiles_supported", profiles, COUNT(profiles));
     put_algs(&w, "dpop_signing_alg_values_supported");
+    /* RFC 9701 section 7: what the call key signs, where there is one. */
+    CLEANUP(keyset_release) const struct keyset *keys = keyring_take(app->keyring);
+    const char *alg = keys->call != NULL ? jose_alg_name(jwk_alg(keys->call)) : NULL;
+    put_strings(&w, "introspection_signing_alg_values_supported", &alg, alg != NULL ? 1 : 0);
     json_put_str(&w, "agent_sessions_endpoint", join(req, issuer, "/v1/agent-sessions"));
     json_end_object(&w);
     return reply_document(&b, out);

@@ -16,6 +16,8 @@ enum { ASSERTION_LIFETIME_S = 300, SKEW_S = 30, JTI_MAX = 256 };
 #define TOKEN_TYP    "at+jwt"
 #define SELFTEST_TYP "nexus-selftest+jwt"
 #define CALL_TYP     "nexus-call+jwt"
+/* The typ of a signed answer to an introspection (RFC 9701 section 5). */
+#define INTROSPECTION_TYP "token-introspection+jwt"
 
 /* An agent's client assertion: RFC 7523 section 3 with rfc7523bis: iss = sub = the agent, aud solely the issuer. */
 struct jwt_rules assertion_rules(struct str agent_id, struct str issuer);

@@ -25,6 +25,7 @@ struct http_request {
     struct str authorization;
     struct str api_key; /* X-API-Key */
     struct str dpop;    /* a proof (RFC 9449 section 4.1) */
+    struct str accept;
     struct str if_none_match;
     struct str body;
     struct str request_id;  /* always set: the caller's if well formed, else ours */

@@ -87,7 +87,8 @@ static bool is_host(struct str h)
 /* Fields that may stand once at most, since two of them would mean different things to different readers. */
 struct single {
     const char *name;
-    size_t offset; /* in struct singles */
+    size_t offset;   /* in struct singles */
+    bool may_repeat; /* a list (RFC 9110 section 5.3); we look at the first */
 };
 
 struct singles {
@@ -97,13 +98,14 @@ struct singles {
 
 #define SINGLE(name, member)                                                                                           \
     {                                                                                                                  \
-        name, offsetof(struct singles, member)                                                                         \
+        name, offsetof(struct singles, member), false                                                                  \
     }
 static const struct single single_fields[] = {
     SINGLE("Host", facts.host),
     SINGLE("Content-Length", length),
     SINGLE("Transfer-Encoding", coding),
     SINGLE("Content-Type", facts.content_type),
+    {"Accept", offsetof(struct singles, facts.accept), true},
     SINGLE("Authorization", facts.authorization),
     SINGLE("X-API-Key", facts.api_key),
     SINGLE("DPoP", facts.dpop), /* RFC 9449 section 4.3, check 1 (attack D05) */
@@ -118,6 +120,8 @@ static struct err take_single(const struct guard_field *f, struct singles *out)
         struct str *slot = (struct str *)(void *)((char *)out + single_fields[i].offset);
         if (!is_caseless(f->name, single_fields[i].name))
             continue;
+        if (slot->p != NULL && single_fields[i].may_repeat)
+            return OK;
         if (slot->p != NULL)
             return FAIL(ERR_BAD_HTTP, "%s stands twice", single_fields[i].name);
         *slot = str_trim(f->value);

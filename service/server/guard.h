@@ -27,7 +27,7 @@ struct guard_head {
 
 /* What the server needs of a header. Values are trimmed; p == NULL: absent. */
 struct guard_facts {
-    struct str host, content_type, authorization, api_key, dpop, if_none_match, request_id, traceparent;
+    struct str host, content_type, accept, authorization, api_key, dpop, if_none_match, request_id, traceparent;
     bool chunked, has_length;
     uint64_t length;
 };

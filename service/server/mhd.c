@@ -126,6 +126,7 @@ static void take_facts(struct exchange *x, const struct guard_facts *f)
 {
     struct http_request *r = &x->req;
     r->content_type = keep(x, f->content_type);
+    r->accept = keep(x, f->accept);
     r->authorization = keep(x, f->authorization);
     r->api_key = keep(x, f->api_key);
     r->dpop = keep(x, f->dpop);

@@ -15,8 +15,9 @@ enum { ARENA_MAX = 1 << 20 };
 
 static const int64_t now_s = 1700000000;
 
-#define GOOD_HEADER  "{\"alg\":\"ES256\",\"kid\":\"k-1\",\"typ\":\"at+jwt\"}"
-#define GOOD_PAYLOAD "{\"iss\":\"https://b\",\"iat\":1700000000,\"exp\":1700000900}"
+#define INTROSPECTION "{\"alg\":\"ES256\",\"kid\":\"k\",\"typ\":\"token-introspection+jwt\"}"
+#define GOOD_HEADER   "{\"alg\":\"ES256\",\"kid\":\"k-1\",\"typ\":\"at+jwt\"}"
+#define GOOD_PAYLOAD  "{\"iss\":\"https://b\",\"iat\":1700000000,\"exp\":1700000900}"
 
 static struct err check_raw(enum hsm_purpose p, struct str input)
 {
@@ -37,12 +38,14 @@ static void own_tokens_have_the_shape(void **state)
 {
     (void)state;
     assert_ok(check(HSM_SESSION, GOOD_HEADER, GOOD_PAYLOAD));
-    assert_ok(check(HSM_SESSION, "{\"alg\":\"ES256\",\"kid\":\"k\",\"typ\":\"nexus-selftest+jwt\"}", GOOD_PAYLOAD));
+    assert_ok(check(HSM_SESSION, "{\"alg\":\"ES256\",\"kid\":\"k\",\"typ\":\"nexus-selftest+jwt\"}",
+                    "{\"iss\":\"b\",\"iat\":1700000000,\"exp\":1700000060}"));
     assert_ok(check(HSM_SESSION, GOOD_HEADER, "{\"iss\":\"b\",\"iat\":1700000120,\"exp\":1700003720,\"any\":[1]}"));
     assert_ok(check(HSM_CALL, "{\"alg\":\"ES256\",\"kid\":\"k\",\"typ\":\"nexus-call+jwt\"}",
                     "{\"iss\":\"b\",\"iat\":1699999880,\"exp\":1700000180}"));
     assert_ok(check(HSM_CALL, "{\"alg\":\"ES256\",\"kid\":\"k\",\"typ\":\"nexus-selftest+jwt\"}",
                     "{\"iss\":\"b\",\"iat\":1700000000,\"exp\":1700000060}"));
+    assert_ok(check(HSM_CALL, INTROSPECTION, "{\"iss\":\"b\",\"iat\":1700000000,\"token_introspection\":{}}"));
 }
 
 static void other_headers_are_refused(void **state)
@@ -100,6 +103,11 @@ static void calls_are_short_and_other_purposes_sign_nothing(void **state)
     static const char call[] = "{\"alg\":\"ES256\",\"kid\":\"k\",\"typ\":\"nexus-call+jwt\"}";
     assert_err(check(HSM_CALL, call, "{\"iss\":\"b\",\"iat\":1700000000,\"exp\":1700000301}"), ERR_HSM_REFUSED);
     assert_err(check(HSM_CALL, GOOD_HEADER, "{\"iss\":\"b\",\"iat\":1700000000,\"exp\":1700000060}"), ERR_HSM_REFUSED);
+    /* An answer of RFC 9701 has no exp: with one it could be taken for something else. */
+    assert_err(check(HSM_CALL, INTROSPECTION, "{\"iss\":\"b\",\"iat\":1700000000,\"exp\":1700000060}"),
+               ERR_HSM_REFUSED);
+    assert_err(check(HSM_SESSION, INTROSPECTION, "{\"iss\":\"b\",\"iat\":1700000000}"), ERR_HSM_REFUSED);
+    assert_err(check(HSM_CALL, call, "{\"iss\":\"b\",\"iat\":1700000000}"), ERR_HSM_REFUSED);
     assert_err(check(HSM_CHECKPOINT, GOOD_HEADER, GOOD_PAYLOAD), ERR_HSM_REFUSED);
     assert_err(check(HSM_KEK, GOOD_HEADER, GOOD_PAYLOAD), ERR_HSM_REFUSED);
 }
