@@ -46,8 +46,8 @@ struct command_group {
 };
 
 /* The groups, each in its file. */
-extern const struct command_group agents_group, sessions_group, issuers_group, scopes_group, token_group, jws_group,
-    completion_group;
+extern const struct command_group agents_group, sessions_group, issuers_group, scopes_group, providers_group,
+    token_group, jws_group, completion_group;
 
 struct cli {
     struct arena *arena;

@@ -198,6 +198,8 @@ static const struct {
     {"agent_not_found", "`nexus agents list` shows those that are"},
     {"agent_exists", "`nexus agents update` changes it"},
     {"agent_inactive", "`nexus agents activate` does that"},
+    {"provider_not_found", "`nexus providers list` shows those that are"},
+    {"provider_exists", "`nexus providers update` changes it"},
     {"scope_not_allowed", "`nexus agents get` shows the ceiling"},
     {"invalid_client", "check --agent and --key-file: the agent must be active and have this key"},
 };

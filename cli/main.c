@@ -30,13 +30,24 @@ static const struct command_group version_group = {"version", "", version_comman
 static const struct command_group help_group = {"help", "", help_commands, COUNT(help_commands)};
 
 static const struct command_group *const groups[] = {
-    &agents_group, &sessions_group,   &issuers_group, &scopes_group, &token_group,
-    &jws_group,    &completion_group, &version_group, &help_group,
+    &agents_group, &sessions_group, &issuers_group,    &scopes_group,  &providers_group,
+    &token_group,  &jws_group,      &completion_group, &version_group, &help_group,
 };
 
-/* What is wrong with the command line, and behind it the help on as much of the command as was understood. */
-static struct err wrong_words(struct cli *cli, const char *what)
+/* Whoever asked for JSON gets it, also when the words before that could not be understood. */
+static bool asks_for_json(const struct words *in)
 {
+    for (int i = 0; i < in->n; i++) {
+        if (strcmp(in->v[i], "--json") == 0)
+            return true;
+    }
+    return false;
+}
+
+/* What is wrong with the command line, and behind it the help on as much of the command as was understood. */
+static struct err wrong_words(struct cli *cli, const struct words *all, const char *what)
+{
+    cli->json = cli->json || asks_for_json(all);
     if (!cli->json) {
         help_print(cli, stderr);
         (void)fputc('\n', stderr);
@@ -118,16 +129,17 @@ static struct err parse_rest(struct cli *cli, struct words *in, void *options)
 
 static struct err run(struct cli *cli, struct words in)
 {
+    const struct words all = in;
     struct err e = parse_command(cli, &in);
     if (err_is(&e))
-        return wrong_words(cli, e.detail);
+        return wrong_words(cli, &all, e.detail);
     if (cli->command != NULL && !cli->help) {
         void *options = arena_alloc(cli->arena, cli->command->opts_size);
         if (options == NULL)
             return FAIL(ERR_NO_MEMORY, "options");
         e = parse_rest(cli, &in, options);
         if (err_is(&e))
-            return wrong_words(cli, e.detail);
+            return wrong_words(cli, &all, e.detail);
         if (!cli->help)
             return cli->command->run(cli, options);
     }

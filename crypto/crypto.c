@@ -28,8 +28,9 @@ struct err crypto_new(const char *provider, struct crypto **out)
     TRY(load_provider(c, provider));
     c->sha256 = EVP_MD_fetch(c->lib, "SHA256", NULL);
     c->sha384 = EVP_MD_fetch(c->lib, "SHA384", NULL);
-    if (c->sha256 == NULL || c->sha384 == NULL)
-        return FAIL(ERR_CONFIG, "OpenSSL provider \"%s\" lacks SHA-256 or SHA-384", provider);
+    c->aes_256_gcm = EVP_CIPHER_fetch(c->lib, "AES-256-GCM", NULL);
+    if (c->sha256 == NULL || c->sha384 == NULL || c->aes_256_gcm == NULL)
+        return FAIL(ERR_CONFIG, "OpenSSL provider \"%s\" lacks SHA-256, SHA-384 or AES-256-GCM", provider);
     *out = c;
     c = NULL;
     return OK;
@@ -41,6 +42,7 @@ void crypto_free(struct crypto **c)
         return;
     EVP_MD_free((*c)->sha256);
     EVP_MD_free((*c)->sha384);
+    EVP_CIPHER_free((*c)->aes_256_gcm);
     if ((*c)->provider != NULL)
         OSSL_PROVIDER_unload((*c)->provider);
     OSSL_LIB_CTX_free((*c)->lib);

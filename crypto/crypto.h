@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The one handle on OpenSSL: a library context of our own with a provider loaded by name, and the digests fetched
- * once. Made once by main, then read-only, so any number of threads may use it. */
+ * The one handle on OpenSSL: a library context of our own with a provider loaded by name, and the digests and the
+ * cipher fetched once. Made once by main, then read-only, so any number of threads may use it. */
 #ifndef CRYPTO_CRYPTO_H
 #define CRYPTO_CRYPTO_H
 

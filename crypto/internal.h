@@ -3,6 +3,7 @@
 #ifndef CRYPTO_INTERNAL_H
 #define CRYPTO_INTERNAL_H
 
+#include "crypto/envelope.h"
 #include "crypto/jws.h"
 
 #include <openssl/evp.h>
@@ -12,6 +13,7 @@ struct crypto {
     OSSL_LIB_CTX *lib;
     OSSL_PROVIDER *provider;
     EVP_MD *sha256, *sha384;
+    EVP_CIPHER *aes_256_gcm;
 };
 
 enum jose_kty { JOSE_KTY_EC, JOSE_KTY_RSA, JOSE_KTY_OKP, JOSE_KTY_COUNT };
@@ -58,6 +60,15 @@ struct err jwk_parse_as(const struct crypto *c, const struct json *obj, enum jos
 /* jws_parse for a kind of JWT that brings its own key: *jwk is the header member jwk, which must be there, and kid is
  * not looked at. Everything else is refused as in jws_parse. */
 struct err jws_parse_with_jwk(struct arena *a, struct str token, struct jws *out, const struct json **jwk);
+
+/* envelope_seal under a nonce of the caller's choice, so that it can be held against known answers. A nonce must never
+ * be used twice under one key. */
+struct envelope_input {
+    struct bytes key32, aad, plain;
+    uint8_t nonce[ENVELOPE_NONCE_LEN];
+};
+struct err envelope_seal_with(const struct crypto *c, const struct envelope_input *in, struct arena *a,
+                              struct bytes *out);
 
 /* ERR_INVALID_JWKS unless e is 65537, in the fewest bytes. */
 struct err jwk_check_exponent(struct bytes e);

@@ -20,8 +20,12 @@ BEGIN
     GRANT SELECT, INSERT, UPDATE ON nexus.agents TO nexus_broker;
     GRANT SELECT, INSERT, UPDATE, DELETE ON nexus.issuers, nexus.scopes TO nexus_broker;
     GRANT SELECT, UPDATE (revision) ON nexus.policy_revision TO nexus_broker;
+    REVOKE ALL ON FUNCTION nexus.issue_stands FROM PUBLIC;
+    GRANT EXECUTE ON FUNCTION nexus.issue_stands TO nexus_broker;
+    GRANT SELECT, UPDATE (latest) ON nexus.clock TO nexus_broker;
     GRANT SELECT, INSERT, DELETE ON nexus.dpop_nonces TO nexus_broker;
     GRANT SELECT, INSERT ON nexus.pseudonym_keys TO nexus_broker;
+    GRANT SELECT, INSERT, UPDATE ON nexus.providers TO nexus_broker;
     GRANT SELECT, INSERT, UPDATE (closed_at) ON nexus.agent_sessions TO nexus_broker;
     GRANT SELECT, INSERT, UPDATE (revoked_at, last_used_at) ON nexus.api_keys TO nexus_broker;
     GRANT SELECT, INSERT, UPDATE (state, activated_at) ON nexus.signing_keys TO nexus_broker;

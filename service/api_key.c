@@ -34,6 +34,7 @@ static struct err parse_options(struct command_line *line, struct key_options *o
                                             {0}};
     *o = (struct key_options){.days = 365};
     optind = 0;
+    opterr = 0;
     for (int c; (c = getopt_long(line->argc, line->argv, "", options, NULL)) != -1;) {
         if (c == 'n')
             o->name = str_of(optarg);
@@ -42,10 +43,12 @@ static struct err parse_options(struct command_line *line, struct key_options *o
         else if (c == 'd')
             o->days = parse_days(optarg);
         else
-            line->usage = true;
+            line->wrong = "options are --name, --role and --days, each with a value";
     }
-    if (optind != line->argc || o->name.n == 0 || o->name.n > NAME_MAX_BYTES)
-        line->usage = true;
+    if (line->wrong == NULL && optind != line->argc)
+        line->wrong = "a word too many: options are --name, --role and --days";
+    if (line->wrong == NULL && (o->name.n == 0 || o->name.n > NAME_MAX_BYTES))
+        line->wrong = "--name is needed, with 1 to 64 characters";
     for (size_t i = 0; i < o->name.n; i++) {
         char ch = o->name.p[i];
         if (!((ch >= 'a' && ch <= 'z') || (ch >= 'A' && ch <= 'Z') || (ch >= '0' && ch <= '9') ||
@@ -78,9 +81,9 @@ static struct err create(struct command_line *line, struct workbench *w)
     struct key_options o;
     TRY(parse_options(line, &o));
     struct api_key k = {.name = o.name};
-    if (!role_parse(o.role, &k.role))
-        line->usage = true;
-    if (line->usage)
+    if (line->wrong == NULL && !role_parse(o.role, &k.role))
+        line->wrong = "--role is needed: admin, auditor or gateway";
+    if (line->wrong != NULL)
         return OK;
     struct call c = workbench_call(w, CALL_MS);
     CLEANUP(secret_free) struct secret *key = NULL;
@@ -117,7 +120,7 @@ static void print_time(int64_t us, const char *none)
 static struct err list(struct command_line *line, struct workbench *w)
 {
     if (line->argc != 1) {
-        line->usage = true;
+        line->wrong = "nothing stands behind list";
         return OK;
     }
     struct call c = workbench_call(w, CALL_MS);
@@ -142,7 +145,7 @@ static struct err revoke(struct command_line *line, struct workbench *w)
 {
     struct key_options o;
     TRY(parse_options(line, &o));
-    if (line->usage)
+    if (line->wrong != NULL)
         return OK;
     struct call c = workbench_call(w, CALL_MS);
     const struct leaf_fields f = {
@@ -172,6 +175,6 @@ struct err command_api_key(struct command_line *line)
         TRY(workbench_open(line, false, &w));
         return verbs[i].run(line, &w);
     }
-    line->usage = true;
+    line->wrong = "create, list or revoke is needed";
     return OK;
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * The commands of nexus-broker, one function each. A returned error is printed by main, which ends with status 1 (2 for
- * a wrong use, which a command reports by setting *usage). */
+ * a wrong use, which a command reports by setting `wrong`). */
 #ifndef SERVICE_COMMANDS_H
 #define SERVICE_COMMANDS_H
 
@@ -11,7 +11,7 @@ struct command_line {
     char **argv;
     char *const *envp;
     const char *config_file; /* NULL: none */
-    bool usage;              /* set by a command: the words were wrong */
+    const char *wrong;       /* set by a command: what is wrong with its words; NULL: nothing */
 };
 
 typedef struct err command_fn(struct command_line *line);

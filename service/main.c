@@ -41,8 +41,11 @@ static int usage(FILE *to, int status)
 static int run(size_t i, struct command_line *line)
 {
     struct err e = commands[i].run(line);
-    if (line->usage)
-        return usage(stderr, EXIT_USAGE);
+    if (line->wrong != NULL) {
+        (void)usage(stderr, EXIT_USAGE);
+        (void)fprintf(stderr, "\nnexus-broker %s: %s\n", commands[i].name, line->wrong);
+        return EXIT_USAGE;
+    }
     if (!err_is(&e))
         return 0;
     LOG_ERR(LOG_DEBUG, "command failed", &e, LOG_CSTR("command", commands[i].name));
@@ -72,5 +75,8 @@ int main(int argc, char **argv)
         line.argv = argv + at + 1;
         return run(i, &line);
     }
-    return usage(stderr, EXIT_USAGE);
+    (void)usage(stderr, EXIT_USAGE);
+    if (at < argc)
+        (void)fprintf(stderr, "\nnexus-broker: no such command: %s\n", argv[at]);
+    return EXIT_USAGE;
 }

@@ -142,7 +142,7 @@ static struct err ensure(struct workbench *w, bool there, enum hsm_purpose purpo
 struct err command_provision(struct command_line *line)
 {
     if (line->argc != 0) {
-        line->usage = true;
+        line->wrong = "nothing stands behind this command";
         return OK;
     }
     CLEANUP(workbench_close) struct workbench w;

@@ -3,6 +3,7 @@
 
 #include "base/log.h"
 #include "base/rand.h"
+#include "service/api/bulkhead.h"
 #include "service/api/health.h"
 #include "service/api/issuer_keys.h"
 #include "service/api/keyring.h"
@@ -150,6 +151,7 @@ struct err runtime_open(struct runtime *r, char *const *envp, bool with_signer)
     TRY(keyring_new(&r->app.keyring));
     TRY(health_new(&r->app.health));
     TRY(issuer_keys_new(&r->app.issuer_keys));
+    TRY(bulkhead_new(r->config.workers, r->app.metrics, &r->app.outbound));
     TRY(net_global());
     return with_signer ? open_signer(r, envp) : OK;
 }
@@ -157,6 +159,7 @@ struct err runtime_open(struct runtime *r, char *const *envp, bool with_signer)
 void runtime_close(struct runtime *r)
 {
     hsm_supervisor_stop(&r->supervisor);
+    bulkhead_free(&r->app.outbound);
     issuer_keys_free(&r->app.issuer_keys);
     health_free(&r->app.health);
     keyring_free(&r->app.keyring);

@@ -7,6 +7,7 @@
 #include "service/api/health.h"
 #include "service/api/keyring.h"
 #include "service/api/record.h"
+#include "service/api/time_guard.h"
 #include "service/server/server.h"
 
 #include <errno.h>
@@ -73,6 +74,7 @@ static struct err check_start(struct workbench *w)
     TRY(store_check_server(&s, w->runtime.config.insecure_database_role));
     if (w->runtime.config.insecure_database_role)
         LOG0(LOG_WARN, "NEXUS_INSECURE_DATABASE_ROLE is on: the broker's role may be able to change audit leaves");
+    TRY(time_guard_check(&c));
     TRY(background_load_keys(w->api, w->arena, c.deadline_us));
     TRY(check_active_key(w, &c));
     TRY(boot_leaf(w, &c));
@@ -107,7 +109,7 @@ static void wait_for_end(const sigset_t *set, struct background *b)
 struct err command_serve(struct command_line *line)
 {
     if (line->argc != 0) {
-        line->usage = true;
+        line->wrong = "nothing stands behind this command";
         return OK;
     }
     sigset_t set;

@@ -77,8 +77,7 @@ static struct err decode(struct arena *a, struct str segment, const struct json 
     return json_parse(a, text, out);
 }
 
-static struct err check_header(struct arena *a, const struct rule *r, enum jose_alg alg, struct str segment,
-                               const struct kind **kind)
+static struct err check_header(struct arena *a, enum jose_alg alg, struct str segment, struct str *typ)
 {
     const struct json *obj = NULL;
     struct header h = {0};
@@ -90,8 +89,8 @@ static struct err check_header(struct arena *a, const struct rule *r, enum jose_
         return FAIL(ERR_HSM_REFUSED, "the header's alg is not that of the request");
     if (!is_kid(h.kid))
         return FAIL(ERR_HSM_REFUSED, "the header's kid is ill-formed");
-    *kind = kind_of(r, h.typ);
-    return *kind != NULL ? OK : FAIL(ERR_HSM_REFUSED, "typ %.*s is not for this key", STR_FMT(h.typ));
+    *typ = h.typ;
+    return OK;
 }
 
 static struct err check_payload(struct arena *a, const struct kind *k, struct str segment, int64_t now_s)
@@ -121,7 +120,10 @@ struct err shape_check(enum hsm_purpose purpose, enum jose_alg alg, struct bytes
     struct str header = {text.p, (size_t)(dot - text.p)};
     struct str payload = {dot + 1, text.n - header.n - 1};
     /* A second dot is no character of base64url, so decoding the payload refuses a third segment. */
-    const struct kind *kind = NULL;
-    TRY(err_as(check_header(a, r, alg, header, &kind), ERR_HSM_REFUSED));
+    struct str typ = {NULL, 0};
+    TRY(err_as(check_header(a, alg, header, &typ), ERR_HSM_REFUSED));
+    const struct kind *kind = kind_of(r, typ);
+    if (kind == NULL)
+        return FAIL(ERR_HSM_REFUSED, "typ %.*s is not for this key", STR_FMT(typ));
     return err_as(check_payload(a, kind, payload, now_s), ERR_HSM_REFUSED);
 }

@@ -19,7 +19,9 @@ UPDATE nexus.agent_sessions SET audiences = ARRAY[audience], chain = ARRAY[agent
 ALTER TABLE nexus.agent_sessions
     ALTER COLUMN audiences SET NOT NULL,
     ALTER COLUMN chain SET NOT NULL,
-    DROP COLUMN audience;
+    DROP COLUMN audience,
+    -- 128 random bits, which nobody looks up: the index only cost every session a page somewhere.
+    DROP CONSTRAINT agent_sessions_jti_key;
 -- Finds descendants. Partial: sessions that nobody delegated cost nothing here. No pending list: every look would read
 -- all of it, and who closes 10,000 sessions looks 10,000 times.
 CREATE INDEX agent_sessions_ancestors ON nexus.agent_sessions USING gin (ancestors) WITH (fastupdate = off)
@@ -62,13 +64,23 @@ CREATE TABLE nexus.scopes (
     updated_at      timestamptz NOT NULL DEFAULT now()
 );
 
--- Grows with every change of issuers and scopes, in the same statement. Brokers keep copies of both; the issuing
--- statement names the revision that it decided on, so a copy that is out of date cannot grant.
+-- Grows with every change of issuers and of scopes' conditions, in the same statement. Brokers keep copies of both. An
+-- issuing statement names the revision that it decided on, and asks, behind the gate at which such changes wait for it,
+-- whether that is still the one in force (issue_stands).
 CREATE TABLE nexus.policy_revision (
     singleton boolean PRIMARY KEY DEFAULT true CHECK (singleton),
     revision  bigint NOT NULL
 );
 INSERT INTO nexus.policy_revision (revision) VALUES (1);
+
+-- The latest time that the database's clock has shown while a broker's agreed with it. No one-time id is forgotten before
+-- its time has come by this one, and nothing is issued while the clock is behind it: so setting the clocks back does not
+-- make an id good once more.
+CREATE TABLE nexus.clock (
+    singleton boolean PRIMARY KEY DEFAULT true CHECK (singleton),
+    latest    timestamptz NOT NULL
+);
+INSERT INTO nexus.clock (latest) VALUES (now());
 
 -- RFC 9449 section 8: a nonce of each slot of time, the same for all brokers.
 CREATE TABLE nexus.dpop_nonces (
@@ -84,3 +96,32 @@ CREATE TABLE nexus.pseudonym_keys (
     wrapped    bytea NOT NULL,
     created_at timestamptz NOT NULL DEFAULT now()
 );
+
+-- What an issuing statement asks after it has passed the gates and locked its agent: whether all that was decided on
+-- still stands. A VOLATILE function sees what was committed before each of its own statements, where the issuing
+-- statement itself sees only what was committed before it began to wait; and what is read here stays as it is until the
+-- issuer commits: the revision by the policy gate, the rows by their locks. 0: it stands; 1: it has changed, decide
+-- anew; 2: a session that it rests on has ended.
+CREATE FUNCTION nexus.issue_stands(decided_revision bigint, others text[], versions bigint[], rests_on text[])
+    RETURNS bigint LANGUAGE plpgsql VOLATILE AS $$
+DECLARE
+    n bigint;
+BEGIN
+    IF NOT EXISTS (SELECT 1 FROM nexus.policy_revision WHERE revision = decided_revision) THEN
+        RETURN 1;
+    END IF;
+    IF cardinality(rests_on) = 0 THEN
+        RETURN 0;
+    END IF;
+    SELECT count(*) INTO n FROM (SELECT 1 FROM nexus.agents
+        WHERE id = ANY (others) AND version = versions[array_position(others, id)] AND active AND deleted_at IS NULL
+        ORDER BY id FOR SHARE) locked;
+    IF n <> cardinality(others) THEN
+        RETURN 1;
+    END IF;
+    SELECT count(*) INTO n FROM (SELECT 1 FROM nexus.agent_sessions
+        WHERE session_id = ANY (rests_on) AND closed_at IS NULL AND expires_at > clock_timestamp()
+        ORDER BY session_id FOR SHARE) locked;
+    RETURN CASE WHEN n = cardinality(rests_on) THEN 0 ELSE 2 END;
+END
+$$;

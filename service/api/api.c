@@ -5,6 +5,7 @@
 #include "service/api/dpop.h"
 #include "service/api/pseudonym.h"
 #include "service/api/record.h"
+#include "service/api/vault.h"
 #include "service/net/net.h"
 
 #include "base/log.h"
@@ -58,6 +59,7 @@ struct err api_new(const struct app *app, struct api **out)
     TRY(net_new(&outbound, &a->net));
     TRY(pseudonyms_new(&a->pseudonyms));
     TRY(recorder_new(&a->recorder));
+    TRY(vault_new(app->config->dek_cache_s, app->config->dek_cache_max, &a->vault));
     *out = a;
     a = NULL;
     return OK;
@@ -67,6 +69,7 @@ void api_free(struct api **api)
 {
     if (*api == NULL)
         return;
+    vault_free(&(*api)->vault);
     recorder_free(&(*api)->recorder);
     pseudonyms_free(&(*api)->pseudonyms);
     net_free(&(*api)->net);
@@ -82,6 +85,7 @@ void api_free(struct api **api)
 void api_idle(struct api *api, struct arena *arena)
 {
     const struct call c = {.api = api, .arena = arena, .deadline_us = clock_mono_us() + IDLE_WRITE_US};
+    vault_expire(api->vault);
     struct err e = record_append(&c, NULL);
     /* The outcome stays and is tried again; the log hears of it at debug only, since the next request will tell. */
     if (err_is(&e))

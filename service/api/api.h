@@ -22,6 +22,7 @@ enum metric_id {
 struct keyring;     /* api/keyring.h: the published keys, as an immutable snapshot that is replaced whole */
 struct health;      /* api/health.h: what is known of database and HSM */
 struct issuer_keys; /* api/issuer_keys.h: the keys of those who vouch for users, as they were fetched */
+struct bulkhead;    /* api/bulkhead.h: places for workers that wait for somebody outside */
 
 struct app {
     const struct config *config;
@@ -32,6 +33,7 @@ struct app {
     struct keyring *keyring;
     struct health *health;
     struct issuer_keys *issuer_keys;
+    struct bulkhead *outbound;
     struct hsm_connector hsm;
     char instance[WRITER_ID_LEN + 1]; /* random, one per start */
 };
@@ -42,6 +44,7 @@ struct dpop_nonces;     /* api/dpop.h */
 struct net;             /* net/net.h */
 struct pseudonyms;      /* api/pseudonym.h */
 struct recorder;        /* api/record.h: the worker's audit writer, and the outcome that waits to be written */
+struct vault;           /* api/vault.h */
 
 struct api {
     const struct app *app;
@@ -53,6 +56,7 @@ struct api {
     struct net *net; /* outbound HTTP */
     struct pseudonyms *pseudonyms;
     struct recorder *recorder;
+    struct vault *vault;
     struct api_key caller; /* whose role the last api_require_role accepted; its text lies in that request's arena */
 };
 
@@ -62,7 +66,8 @@ struct err api_metrics_new(struct metrics **out);
 struct err api_new(const struct app *app, struct api **out);
 void api_free(struct api **api);
 
-/* Called by the worker when no request came for a while, and before it ends: writes outcomes that wait. */
+/* Called by the worker when no request came for a while, and before it ends: writes outcomes that wait, wipes
+ * data keys whose time is over. */
 void api_idle(struct api *api, struct arena *arena);
 
 /* An endpoint. A returned error becomes the reply by http_reply_error; out is then ignored. */
@@ -93,8 +98,11 @@ api_handler api_oauth_introspect, api_oauth_revoke;                             
 api_handler api_session_create, api_session_get, api_session_close, api_session_list;            /* sessions.c */
 api_handler api_sessions_revoke;                                                                 /* revoke_sessions.c */
 api_handler api_issuer_create, api_issuer_list, api_issuer_get, api_issuer_update, api_issuer_delete; /* issuers.c */
-api_handler api_scope_create, api_scope_list, api_scope_get, api_scope_update, api_scope_delete;      /* scopes.c */
-api_inline_handler api_jwks, api_metadata, api_resource_metadata;                                     /* wellknown.c */
-api_inline_handler api_health_live, api_health_ready;                                                 /* health.c */
+/* providers.c */
+api_handler api_provider_create, api_provider_list, api_provider_metadata, api_provider_get, api_provider_find;
+api_handler api_provider_replace, api_provider_update, api_provider_delete, api_provider_delete_named;
+api_handler api_scope_create, api_scope_list, api_scope_get, api_scope_update, api_scope_delete; /* scopes.c */
+api_inline_handler api_jwks, api_metadata, api_resource_metadata;                                /* wellknown.c */
+api_inline_handler api_health_live, api_health_ready;                                            /* health.c */
 
 #endif

@@ -2,6 +2,7 @@
 #include "service/api/auth.h"
 
 #include "service/api/keyring.h"
+#include "service/api/time_guard.h"
 #include "service/core/agent_rules.h"
 #include "service/core/assertion.h"
 #include "service/core/policy.h"
@@ -10,7 +11,7 @@
 #define API_KEY_PREFIX STR("nxk_")
 enum { API_KEY_LEN = 47 };
 
-static struct err take_rate_token(const struct call *c, struct str agent_id)
+struct err auth_admit(const struct call *c, struct str agent_id)
 {
     int64_t retry = 0;
     if (buckets_take(c->api->app->agents, agent_id, clock_mono_us(), &retry))
@@ -59,7 +60,7 @@ static struct err as_invalid_client(struct err e)
 struct err auth_assertion(const struct call *c, struct str agent_id, struct str assertion, bool must_be_fresh,
                           struct agent_auth *out)
 {
-    TRY(take_rate_token(c, agent_id));
+    TRY(time_guard_trust(c->api->app));
     struct jws j;
     TRY(as_invalid_client(jws_parse(c->arena, assertion, &j)));
     const struct cached_agent *who = NULL;
@@ -100,6 +101,7 @@ struct err auth_assertion_issuer(const struct call *c, struct str assertion, str
 struct err auth_session_token(const struct call *c, struct str token, struct session *out)
 {
     const struct app *app = c->api->app;
+    TRY(time_guard_trust(app));
     struct jws j;
     TRY(err_refused_as(jws_parse(c->arena, token, &j), ERR_INVALID_TOKEN));
     CLEANUP(keyset_release) const struct keyset *keys = keyring_take(app->keyring);

@@ -11,8 +11,11 @@ struct agent_auth {
     struct one_time id;
 };
 
+/* Once for each request that names an agent, before any of its signatures is checked. ERR_RATE_LIMITED. */
+struct err auth_admit(const struct call *c, struct str agent_id);
+
 /* Verifies a client assertion (RFC 7523 section 3, rfc7523bis). Any failure is ERR_INVALID_CLIENT, with the reason in
- * the detail for the log; ERR_RATE_LIMITED comes before any signature is checked. Does not consume the one-time id. */
+ * the detail for the log. Does not consume the one-time id. */
 struct err auth_assertion(const struct call *c, struct str agent_id, struct str assertion, bool must_be_fresh,
                           struct agent_auth *out);
 

@@ -2,6 +2,7 @@
 #include "service/api/backend.h"
 
 #include "base/rand.h"
+#include "service/api/bulkhead.h"
 #include "service/core/assertion.h"
 #include "service/core/backend_answer.h"
 #include "service/core/token.h"
@@ -59,6 +60,9 @@ static int64_t deadline_of(const struct call *c)
 struct err backend_verify(const struct call *c, struct str token, struct user *out)
 {
     const struct app *app = c->api->app;
+    CLEANUP(bulkhead_leave) struct bulkhead *place = bulkhead_enter(app->outbound);
+    if (place == NULL)
+        return FAIL(ERR_BACKEND_AUTH, "half of NEXUS_WORKERS wait for the back end or for issuers already");
     struct str base = base_of(app->config), authorization, body;
     TRY(body_of(c->arena, token, &body));
     TRY(authorise(c, base, token, &authorization));

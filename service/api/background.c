@@ -5,6 +5,8 @@
 #include "service/api/health.h"
 #include "service/api/keyring.h"
 #include "service/api/record.h"
+#include "service/api/time_guard.h"
+#include "service/api/vault.h"
 
 #include <pthread.h>
 #include <stdlib.h>
@@ -37,8 +39,6 @@ struct err background_load_keys(struct api *api, struct arena *arena, int64_t de
     struct err e = store_key_list(&s, &rows, &n);
     health_report_error(app->health, &e);
     TRY(e);
-    const struct err ok = OK;
-    health_report(app->health, PART_DATABASE, &ok);
     e = keyring_load(app->keyring, app->crypto, rows, n);
     if (err_is(&e))
         health_report(app->health, PART_KEY, &e);
@@ -47,11 +47,6 @@ struct err background_load_keys(struct api *api, struct arena *arena, int64_t de
     struct err key = keys->active != NULL ? OK : FAIL(ERR_NO_ACTIVE_KEY, "run nexus-broker provision");
     health_report(app->health, PART_KEY, &key);
     return OK;
-}
-
-static struct err load_keys(const struct call *c)
-{
-    return background_load_keys(c->api, c->arena, c->deadline_us);
 }
 
 static struct err check_hsm(const struct call *c)
@@ -68,13 +63,25 @@ static struct err heartbeat(const struct call *c)
     return record_append(c, &f);
 }
 
+/* A database whose disk is full still answers questions: only a write shows that it is back (attack T02). */
+static struct err load_keys(const struct call *c)
+{
+    TRY(background_load_keys(c->api, c->arena, c->deadline_us));
+    return health_is_ok(c->api->app->health, PART_DATABASE) ? OK : heartbeat(c);
+}
+
 static struct err prune(const struct call *c)
 {
+    /* An id passes for longer at a broker whose clock is behind the database's, and when both are set back: each time
+     * by no more than clocks may differ (attack J20). */
+    const struct app *app = c->api->app;
+    const struct replay_prune p = {
+        .now_us = clock_now_us(&app->clock), .keep_s = 2 * app->config->clock_skew_max_s, .limit = PRUNE_BATCH};
     /* Ids may be made faster than one batch a turn: go on while batches are full and there is time. */
     struct store s = call_store(c);
     int64_t deleted = PRUNE_BATCH;
     while (deleted == PRUNE_BATCH && clock_mono_us() < c->deadline_us)
-        TRY(store_replay_prune(&s, PRUNE_BATCH, &deleted));
+        TRY(store_replay_prune(&s, &p, &deleted));
     return OK;
 }
 
@@ -110,6 +117,7 @@ static struct err gauges(const struct call *c)
     metric_set(app->metrics, M_READY, health_is_ok(app->health, PART_DATABASE), "database", NULL, NULL);
     metric_set(app->metrics, M_READY, health_is_ok(app->health, PART_HSM), "hsm", NULL, NULL);
     metric_set(app->metrics, M_READY, health_is_ok(app->health, PART_KEY), "signing_key", NULL, NULL);
+    metric_set(app->metrics, M_READY, health_is_ok(app->health, PART_CLOCK), "clock", NULL, NULL);
     return OK;
 }
 
@@ -119,11 +127,9 @@ static const struct {
     task_fn *run;
     int64_t every_us;
 } tasks[] = {
-    {"load keys", load_keys, 2000000},
-    {"check hsm", check_hsm, HSM_RETRY_US},
-    {"heartbeat", heartbeat, 0},
-    {"prune one-time ids", prune, 30000000},
-    {"close open intents", close_open_intents, 30000000},
+    {"load keys", load_keys, 2000000},       {"compare our clock with the database's", time_guard_check, 2000000},
+    {"check hsm", check_hsm, HSM_RETRY_US},  {"heartbeat", heartbeat, 0},
+    {"prune one-time ids", prune, 30000000}, {"close open intents", close_open_intents, 30000000},
     {"set gauges", gauges, 1000000},
 };
 
@@ -136,6 +142,7 @@ static void run_task(struct background *b, size_t i)
     if (err_is(&e))
         LOG_ERR(outage ? LOG_DEBUG : LOG_ERROR, "background task failed", &e, LOG_CSTR("task", tasks[i].name));
     arena_reset(b->arena);
+    vault_expire(b->api->vault);
 }
 
 /* Sleeps until the monotonic time, a wake or a stop; returns whether to go on. */

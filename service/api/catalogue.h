@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
- * A worker's copy of the issuers and the scopes' conditions. It expires, and cannot grant: the issuing statement names
- * the revision that was decided on, and refusals are decided again on a fresh copy. */
+ * A worker's copy of the issuers and the scopes' conditions, which expires. What was decided on it is granted only
+ * while its revision is the one in force: the issuing statement asks, behind the gate at which changes of the register
+ * wait until it has committed (nexus.issue_stands). Refusals are decided again on a fresh copy. */
 #ifndef SERVICE_API_CATALOGUE_H
 #define SERVICE_API_CATALOGUE_H
 

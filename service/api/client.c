@@ -26,6 +26,7 @@ struct err client_of_body(struct api *api, const struct http_request *req, struc
     i->call = call_of(api, req);
     i->req = req;
     i->assertion = b->assertion;
+    i->bad_user = ERR_USER_TOKEN;
     i->ask = (struct session_ask){
         .scopes = b->scopes, .ttl_s = b->ttl.v, .audiences = {&b->audience, b->audience.p != NULL ? 1 : 0}};
     return OK;
@@ -62,9 +63,11 @@ struct err client_authenticate(const struct call *c, const struct http_request *
 {
     struct str agent_id;
     TRY(client_of_form(c, req, f, &agent_id));
+    TRY(auth_admit(c, agent_id));
     TRY(auth_assertion(c, agent_id, f->assertion, true, out));
-    TRY(auth_consume(c, out));
-    if (!out->who->agent.active)
-        return FAIL(ERR_INVALID_CLIENT, "agent %.*s is not active", STR_FMT(agent_id));
-    return OK;
+    if (out->who->agent.active)
+        return auth_consume(c, out);
+    const struct leaf_fields who = {.op = "client.authenticate", .client = agent_id, .target = req->path};
+    return record_refusal_once(c, &who, (struct id_list){&out->id, 1},
+                               FAIL(ERR_AGENT_INACTIVE, "agent %.*s", STR_FMT(agent_id)));
 }

@@ -52,7 +52,7 @@ struct err client_of_form(const struct call *c, const struct http_request *req, 
                           struct str *agent_id);
 
 /* Verifies the client of a form that asks for no token, and uses up its assertion. An agent that is not active is
- * ERR_INVALID_CLIENT. */
+ * ERR_AGENT_INACTIVE, on record. */
 struct err client_authenticate(const struct call *c, const struct http_request *req, const struct client_form *f,
                                struct agent_auth *out);
 

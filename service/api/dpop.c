@@ -12,7 +12,7 @@
 enum { COPY_US = 10000000, REREAD_US = 1000000 };
 
 struct dpop_nonces {
-    int64_t read_us; /* monotonic; 0: never */
+    int64_t read_us, ends_us; /* monotonic; 0: never */
     struct store_nonces value;
 };
 
@@ -31,14 +31,18 @@ void dpop_nonces_free(struct dpop_nonces **n)
 static struct err refresh(const struct call *c, int64_t older_than_us)
 {
     struct dpop_nonces *n = c->api->nonces;
-    if (n->read_us != 0 && clock_mono_us() - n->read_us < older_than_us)
+    int64_t now = clock_mono_us();
+    /* When a slot of time has ended, every worker must see the new nonce at once: a client that got it from another one
+     * tries once more, not twice. */
+    if (n->read_us != 0 && now - n->read_us < older_than_us && now < n->ends_us)
         return OK;
     /* Offered to the database as this slot's nonce; the first broker's offer wins. */
     char offer[ID_TEXT];
     TRY(rand_id("", offer));
     struct store s = call_store(c);
     TRY(store_dpop_nonces(&s, str_of(offer), &n->value));
-    n->read_us = clock_mono_us();
+    n->read_us = now;
+    n->ends_us = now + n->value.left_us;
     return OK;
 }
 

@@ -39,16 +39,19 @@ static struct err as_subject(struct err e)
 
 /* The agent's own session token, and nobody else's: who acts follows from the client's authentication alone
  * (attack X03). */
-static struct err check_actor(const struct issuing *i, const struct token_form *f)
+static struct err look_at_actor(struct issuing *i, const struct token_form *f, struct subject *out)
 {
     if (f->actor_token.p == NULL)
         return OK;
-    struct session s;
-    TRY(as_subject(auth_session_token(&i->call, f->actor_token, &s)));
-    if (!str_eq(s.agent_id, i->auth.who->agent.id) || s.obo || s.chain.n != 1)
+    struct session *s = arena_alloc(i->call.arena, sizeof *s);
+    if (s == NULL)
+        return FAIL(ERR_NO_MEMORY, "actor session");
+    TRY(as_subject(auth_session_token(&i->call, f->actor_token, s)));
+    if (!str_eq(s->agent_id, i->auth.who->agent.id) || s->obo || s->chain.n != 1)
         return FAIL(ERR_SUBJECT_TOKEN, "the actor_token is not one of the agent's for itself");
-    if (s.cnf_jkt.p != NULL && !str_eq(s.cnf_jkt, i->proof.jkt))
+    if (s->cnf_jkt.p != NULL && !str_eq(s->cnf_jkt, i->proof.jkt))
         return FAIL(ERR_DPOP_MISSING, "the actor_token is bound to a key, and the proof is not by it");
+    out->actor = s;
     return OK;
 }
 
@@ -62,10 +65,10 @@ static struct err look_at_ours(struct issuing *i, const struct token_form *f, st
     return s->acting_for.p != NULL ? pseudonym_of(&i->call, s->user_issuer, s->acting_for, &out->sub_p) : OK;
 }
 
-struct err exchange_look(struct issuing *i, void *arg, bool must_be_fresh, struct subject *out)
+struct err exchange_look(struct issuing *i, void *arg, struct subject *out)
 {
     const struct token_form *f = arg;
-    TRY(check_actor(i, f));
+    TRY(look_at_actor(i, f, out));
     struct jws j;
     TRY(as_subject(jws_parse(i->call.arena, f->subject_token, &j)));
     /* RFC 9068 section 2.1 types access tokens, ours too, so that none can be shown as an ID token (attack X04). */
@@ -76,5 +79,5 @@ struct err exchange_look(struct issuing *i, void *arg, bool must_be_fresh, struc
     /* Unverified: it only chooses the check, which looks at it again. */
     if (str_eq(claims.iss, i->call.api->app->config->base_url))
         return look_at_ours(i, f, out);
-    return as_subject(issuer_token_check(i, f->subject_token, must_be_fresh, out));
+    return as_subject(issuer_token_check(i, f->subject_token, out));
 }

@@ -14,16 +14,17 @@ static struct err bearer_check(const struct token_form *f)
     return f->assertion.p != NULL ? OK : FAIL(ERR_INVALID_REQUEST, "assertion is missing");
 }
 
-static struct err bearer_look(struct issuing *i, void *arg, bool must_be_fresh, struct subject *out)
+static struct err bearer_look(struct issuing *i, void *arg, struct subject *out)
 {
     const struct token_form *f = arg;
-    return assertion_check(i, f->assertion, must_be_fresh, out);
+    return assertion_check(i, f->assertion, out);
 }
 
 static const struct grant client_credentials = {.type = "client_credentials",
                                                 .name = "client_credentials",
                                                 .op = "token.client_credentials",
-                                                .check = credentials_check};
+                                                .check = credentials_check,
+                                                .bad_user = ERR_GRANT};
 
 static const struct grant token_exchange = {.type = "urn:ietf:params:oauth:grant-type:token-exchange",
                                             .name = "token-exchange",

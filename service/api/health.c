@@ -12,11 +12,12 @@ struct health {
         atomic_int code; /* enum err_code of the last failure */
         _Atomic int64_t last_ok_us;
     } part[PART_COUNT];
+    _Atomic int64_t clock_offset_us;
     atomic_bool draining;
 };
 
 static const char *const part_names[PART_COUNT] = {
-    [PART_DATABASE] = "database", [PART_HSM] = "hsm", [PART_KEY] = "signing_key"};
+    [PART_DATABASE] = "database", [PART_HSM] = "hsm", [PART_KEY] = "signing_key", [PART_CLOCK] = "clock"};
 
 struct err health_new(struct health **out)
 {
@@ -64,6 +65,16 @@ bool health_is_ok(const struct health *h, enum health_part part)
 int64_t health_last_ok_us(const struct health *h, enum health_part part)
 {
     return atomic_load(&h->part[part].last_ok_us);
+}
+
+void health_set_clock_offset(struct health *h, int64_t us)
+{
+    atomic_store(&h->clock_offset_us, us);
+}
+
+int64_t health_clock_offset(const struct health *h)
+{
+    return atomic_load(&h->clock_offset_us);
 }
 
 void health_set_draining(struct health *h)

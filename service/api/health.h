@@ -6,7 +6,7 @@
 
 #include "service/api/api.h"
 
-enum health_part { PART_DATABASE, PART_HSM, PART_KEY, PART_COUNT };
+enum health_part { PART_DATABASE, PART_HSM, PART_KEY, PART_CLOCK, PART_COUNT };
 
 struct err health_new(struct health **out);
 void health_free(struct health **h);
@@ -19,6 +19,10 @@ void health_report_error(struct health *h, const struct err *e);
 bool health_is_ok(const struct health *h, enum health_part part);
 /* Microseconds (monotonic) of the last success; 0 before the first. */
 int64_t health_last_ok_us(const struct health *h, enum health_part part);
+
+/* Wall time less monotonic time, at the last good comparison with the database's clock (api/time_guard.h). */
+void health_set_clock_offset(struct health *h, int64_t us);
+int64_t health_clock_offset(const struct health *h);
 
 /* A broker that drains is not ready, so that a load balancer looks elsewhere. */
 void health_set_draining(struct health *h);

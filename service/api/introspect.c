@@ -7,7 +7,11 @@
 #include "service/core/scope.h"
 #include "service/core/token.h"
 
-enum { ANSWER_MAX = 12000 };
+#include <strings.h>
+
+/* Room for a token's claims, and for who says so to whom; a JWT of it is as long as a JWT may be. */
+enum { ANSWER_MAX = TOKEN_CLAIMS_MAX + 1280, HEADER_ROOM = 160 };
+_Static_assert((HEADER_ROOM + ANSWER_MAX + JOSE_SIG_MAX) * 4 / 3 <= JWS_MAX, "every answer can be signed");
 
 struct token_query {
     struct str token, token_type_hint;
@@ -85,11 +89,92 @@ static struct err put_answer(struct json_writer *w, const char *name, const stru
     return OK;
 }
 
+static bool is_caseless(struct str a, const char *b)
+{
+    return a.n == strlen(b) && strncasecmp(a.p, b, a.n) == 0;
+}
+
+/* Takes what stands before the next mark, or before the end, off the front. A mark in a quoted string (RFC 9110 section
+ * 5.6.4) is none. */
+static struct str take_until(struct str *rest, char mark)
+{
+    bool quoted = false;
+    size_t n = 0;
+    for (; n < rest->n && (quoted || rest->p[n] != mark); n++) {
+        if (rest->p[n] == '"')
+            quoted = !quoted;
+        else if (quoted && rest->p[n] == '\\' && n + 1 < rest->n)
+            n++;
+    }
+    struct str taken = {rest->p, n};
+    size_t used = n < rest->n ? n + 1 : n;
+    *rest = (struct str){rest->p + used, rest->n - used};
+    return str_trim(taken);
+}
+
+/* RFC 9110 section 12.4.2: a weight of 0, with up to three decimals, is "not acceptable". */
+static bool is_zero_weight(struct str parameter)
+{
+    struct str value = parameter, name = take_until(&value, '=');
+    if (!is_caseless(name, "q") || value.n == 0 || value.p[0] != '0')
+        return false;
+    for (size_t i = 1; i < value.n; i++) {
+        if (value.p[i] != '0' && value.p[i] != '.')
+            return false;
+    }
+    return true;
+}
+
+/* RFC 9110 section 12.5.1: media ranges with commas between, each with its parameters. The signed form is for those who
+ * name it; a range that merely includes it asks for nothing in particular. */
+static bool wants_signed(struct str accept)
+{
+    while (accept.n > 0) {
+        struct str range = take_until(&accept, ',');
+        bool wanted = is_caseless(take_until(&range, ';'), "application/" INTROSPECTION_TYP);
+        while (wanted && range.n > 0)
+            wanted = !is_zero_weight(take_until(&range, ';'));
+        if (wanted)
+            return true;
+    }
+    return false;
+}
+
+/* Each signature costs the HSM as much as a session does. An agent has paid with its assertion, whose rate is limited;
+ * a key pays here. No agent's id begins like that. */
+static struct err take_rate_token(const struct call *c)
+{
+    struct str key = c->api->caller.name, bucket = arena_printf(c->arena, "@key/%.*s", STR_FMT(key));
+    if (bucket.p == NULL)
+        return FAIL(ERR_NO_MEMORY, "the name of a bucket");
+    int64_t retry = 0;
+    return buckets_take(c->api->app->agents, bucket, clock_mono_us(), &retry)
+               ? OK
+               : FAIL(ERR_RATE_LIMITED, "API key \"%.*s\" asks for more signed answers than its rate allows",
+                      STR_FMT(key));
+}
+
+/* Who the answer is for. Keys and agents are named by different registers, so a key's name says that it is one. */
+static struct err name_asker(const struct call *c, const struct asker *who, struct str *out)
+{
+    if (!who->by_key) {
+        *out = who->agent.who->agent.id;
+        return OK;
+    }
+    *out = arena_printf(c->arena, "@key/%.*s", STR_FMT(c->api->caller.name));
+    return out->p != NULL ? OK : FAIL(ERR_NO_MEMORY, "the key's name");
+}
+
 /* RFC 9701 section 5: the answer as a JWT for this caller, which can be shown to others later. It has no sub and no
  * exp, so that it passes for no other kind of token. */
-static struct err sign_answer(const struct call *c, struct str caller, const struct session *s, struct http_reply *out)
+static struct err sign_answer(const struct call *c, const struct asker *who, const struct session *s,
+                              struct http_reply *out)
 {
     const struct app *app = c->api->app;
+    if (who->by_key)
+        TRY(take_rate_token(c));
+    struct str caller;
+    TRY(name_asker(c, who, &caller));
     char jti[ID_TEXT];
     TRY(rand_id("", jti));
     struct buf b = buf_in(c->arena, ANSWER_MAX);
@@ -130,8 +215,8 @@ struct err api_oauth_introspect(struct api *api, const struct http_request *req,
     bool found = false;
     TRY(find(&c, q.token, &s, &found));
     const struct session *shown = found && may_see(&who, &s) ? &s : NULL;
-    if (req->accept.p != NULL && str_is(req->accept, "application/" INTROSPECTION_TYP))
-        return sign_answer(&c, who.by_key ? api->caller.name : who.agent.who->agent.id, shown, out);
+    if (wants_signed(req->accept))
+        return sign_answer(&c, &who, shown, out);
     struct buf b = http_body(req);
     struct json_writer w = json_writer(&b);
     TRY(put_answer(&w, NULL, shown, &c));

@@ -27,14 +27,13 @@ static struct leaf_fields refusal_of(const struct issuing *i)
                                 .jkt = i->proof.jkt};
 }
 
-/* An authenticated agent asked for more than it may have: its one-time id is used up and the refusal on record, in one
- * statement. */
+/* An authenticated agent asked for more than it may have: its one-time ids are used up and the refusal on record, in
+ * one statement. */
 static struct err refuse(struct issuing *i, struct err why)
 {
     const struct leaf_fields f = refusal_of(i);
-    bool fresh = false;
-    TRY(record_refusal_once(&i->call, &f, &i->auth.id, &why, &fresh));
-    return fresh ? why : FAIL(ERR_INVALID_CLIENT, "the assertion's jti was used before");
+    const struct one_time ids[] = {i->auth.id, i->proof.id};
+    return record_refusal_once(&i->call, &f, (struct id_list){ids, i->proof.jkt.p != NULL ? 2 : 1}, why);
 }
 
 /* RFC 9449 section 5, and no sender constraint is ever dropped on the way (attack X08). */
@@ -52,15 +51,16 @@ static struct err check_binding(const struct issuing *i)
     return str_eq(i->proof.jkt, i->subject.must_bind) ? OK : FAIL(ERR_DPOP_PROOF, "the proof is not by the key of cnf");
 }
 
-/* The agents of the chain as they are now, read afresh: a cache must not let a deactivated one through. */
+/* The agents of the chain as they are now. The issuing statement wants them to be the same still. */
 static struct err check_delegation(struct issuing *i)
 {
     const struct session *parent = i->subject.parent;
     if (parent == NULL)
         return OK;
+    i->chain_versions = arena_array(i->call.arena, parent->chain.n, sizeof *i->chain_versions);
     struct agent *rows = arena_array(i->call.arena, parent->chain.n, sizeof *rows);
     const struct agent *actors[CHAIN_MAX] = {NULL};
-    if (rows == NULL || parent->chain.n > CHAIN_MAX)
+    if (rows == NULL || i->chain_versions == NULL || parent->chain.n > CHAIN_MAX)
         return FAIL(ERR_NO_MEMORY, "a chain of %zu agents", parent->chain.n);
     struct store s = call_store(&i->call);
     for (size_t k = 0; k < parent->chain.n; k++) {
@@ -68,6 +68,7 @@ static struct err check_delegation(struct issuing *i)
         if (e.code != ERR_AGENT_NOT_FOUND)
             TRY(e);
         actors[k] = err_is(&e) ? NULL : &rows[k];
+        i->chain_versions[k] = rows[k].version;
     }
     return policy_delegation(&i->auth.who->agent, parent, actors, i->session.scopes,
                              i->call.api->app->config->delegation_depth);
@@ -80,6 +81,7 @@ static struct err decide(struct issuing *i, const struct catalogue *policy)
                                    .ask = &i->ask,
                                    .user = i->subject.user,
                                    .parent = i->subject.parent,
+                                   .actor = i->subject.actor,
                                    .rules = policy->rules,
                                    .n_rules = policy->n_rules,
                                    .issuer = app->config->base_url,
@@ -93,56 +95,58 @@ static struct err decide(struct issuing *i, const struct catalogue *policy)
  * assertion unused, for the same request to be sent again. */
 static struct err refused(struct issuing *i, struct err e)
 {
-    return err_public(e.code)->status >= SERVER_ERROR || e.code == ERR_DPOP_NONCE ? e : refuse(i, e);
+    if (err_public(e.code)->status >= SERVER_ERROR || e.code == ERR_DPOP_NONCE)
+        return e;
+    return refuse(i, e.code == ERR_USER_TOKEN ? err_as(e, i->bad_user) : e);
+}
+
+/* What costs others something (a back end, an issuer, the HSM) is done for an active agent and a new assertion only.
+ * Whether that is new is for the issuing statement to decide; here it only saves the trouble. */
+static struct err check_worth(struct issuing *i)
+{
+    bool seen = false;
+    struct store s = call_store(&i->call);
+    TRY(store_replay_seen(&s, &i->auth.id, &seen));
+    if (seen)
+        return FAIL(ERR_INVALID_CLIENT, "the assertion's jti was used before");
+    if (!i->auth.who->agent.active)
+        return refused(i, FAIL(ERR_AGENT_INACTIVE, "agent %.*s", STR_FMT(i->agent_id)));
+    return OK;
 }
 
 /* At the proof and the subject, once the agent is known. */
-static struct err look(struct issuing *i, bool must_be_fresh)
+static struct err look(struct issuing *i)
 {
     i->subject = (struct subject){.user = NULL};
+    if (i->look != NULL)
+        TRY(check_worth(i));
     struct err e = dpop_of_request(&i->call, i->req, (struct str){NULL, 0}, &i->proof);
     if (!err_is(&e) && i->look != NULL)
-        e = i->look(i, i->arg, must_be_fresh, &i->subject);
+        e = i->look(i, i->arg, &i->subject);
     return err_is(&e) ? refused(i, e) : OK;
 }
 
-/* How far a request has come. */
-struct progress {
-    bool must_be_fresh; /* rows that are cached have turned out to be out of date, or may be */
-    bool must_look;     /* at the subject, for the first time or since the issuers have changed */
-    int64_t revision;   /* of the policy that was decided on */
-    bool again;         /* what was decided may rest on rows that are out of date */
-};
-
-/* Only active agents have anybody asked about a user. One that acts for itself is judged in one go, in upstream's order
- * (reference C.5). */
-static struct err check_active(struct issuing *i, struct progress *p)
+/* Authenticates, looks, decides. An agent that acts for itself is decided on cached rows first; *again tells that they
+ * may be out of date. Whoever acts for others is decided on rows that are read now: a cached row must not have anybody
+ * asked about a user, and asking twice costs more than reading. */
+static struct err attempt(struct issuing *i, bool must_be_fresh, bool *again)
 {
-    const struct agent *agent = &i->auth.who->agent;
-    if (i->look == NULL || agent->active)
-        return OK;
-    struct err e = FAIL(ERR_AGENT_INACTIVE, "agent %.*s", STR_FMT(agent->id));
-    p->again = !i->auth.who->fresh;
-    return p->again ? e : refused(i, e);
-}
-
-/* Authenticates and decides, on cached or fresh rows. */
-static struct err attempt(struct issuing *i, struct progress *p)
-{
-    p->again = false;
-    TRY(auth_assertion(&i->call, i->agent_id, i->assertion, p->must_be_fresh, &i->auth));
-    TRY(check_active(i, p));
-    if (p->must_look)
-        TRY(look(i, p->must_be_fresh));
-    p->must_look = false;
+    bool fresh = must_be_fresh || i->look != NULL;
+    *again = false;
+    TRY(auth_assertion(&i->call, i->agent_id, i->assertion, fresh, &i->auth));
+    TRY(look(i));
     const struct catalogue *policy = NULL;
-    TRY(catalogue_get(i->call.api->catalogue, &i->call, p->must_be_fresh, &policy));
-    p->revision = policy->revision;
+    TRY(catalogue_get(i->call.api->catalogue, &i->call, fresh, &policy));
+    i->revision = policy->revision;
+    /* The issuers changed while we looked at the user: what was seen is worth nothing. */
+    *again = i->subject.revision != 0 && i->subject.revision != i->revision;
+    if (*again)
+        return FAIL(ERR_DB_CONFLICT, "issuers or scopes have changed");
     struct err e = decide(i, policy);
     if (!err_is(&e))
         return OK;
-    p->again = !(i->auth.who->fresh && policy->fresh);
-    return p->again ? e : refused(i, e);
+    *again = !(i->auth.who->fresh && policy->fresh);
+    return *again ? e : refused(i, e);
 }
 
 static struct err prepare(struct issuing *i)
@@ -182,11 +186,11 @@ static struct err replayed(const struct issuing *i, const struct one_time *id)
     const struct leaf_fields f = refusal_of(i);
     if (i->proof.jkt.p != NULL && str_eq(id->space, i->proof.id.space))
         return record_refusal(&i->call, &f, FAIL(ERR_DPOP_PROOF, "jti: the proof was used before"));
-    return record_refusal(&i->call, &f, FAIL(ERR_USER_TOKEN, "the user's token was used before"));
+    return record_refusal(&i->call, &f, FAIL(i->bad_user, "the user's token was used before"));
 }
 
 /* The one statement: one-time ids, the checks of what was decided on, session and intent. */
-static struct err record_intent(struct issuing *i, int64_t revision, struct recording *r, struct issue_answer *answer)
+static struct err record_intent(struct issuing *i, struct recording *r, struct issue_answer *answer)
 {
     const struct call *c = &i->call;
     const struct session *parent = i->subject.parent;
@@ -214,7 +218,8 @@ static struct err record_intent(struct issuing *i, int64_t revision, struct reco
     struct one_time ids[ISSUE_IDS_MAX];
     const struct issue_request q = {.session = &i->session,
                                     .agent_version = i->auth.who->agent.version,
-                                    .policy_revision = revision,
+                                    .policy_revision = i->revision,
+                                    .chain_versions = i->chain_versions,
                                     .ids = ids,
                                     .n_ids = gather_ids(i, ids)};
     struct store s = call_store(c);
@@ -265,22 +270,20 @@ static struct err sign(struct issuing *i, const struct recording *r)
 
 static struct err attempts(struct issuing *i)
 {
-    struct progress p = {.must_look = true};
     for (int n = 0; n < RETRIES; n++) {
-        struct err e = attempt(i, &p);
-        p.must_be_fresh = true;
-        if (p.again)
+        bool again = false;
+        struct err e = attempt(i, n > 0, &again);
+        if (again)
             continue;
         TRY(e);
         TRY(prepare(i));
         struct recording r;
-        struct issue_answer answer = {.result = ISSUE_AGENT_CHANGED};
-        TRY(record_intent(i, p.revision, &r, &answer));
+        struct issue_answer answer = {.result = ISSUE_CHANGED};
+        TRY(record_intent(i, &r, &answer));
         if (answer.result == ISSUE_DONE)
             return sign(i, &r);
-        p.must_look = answer.result == ISSUE_POLICY_CHANGED;
         if (answer.result == ISSUE_LINEAGE_ENDED)
-            return refuse(i, FAIL(ERR_SUBJECT_TOKEN, "a session or an agent of the chain has ended"));
+            return refuse(i, FAIL(ERR_SUBJECT_TOKEN, "a session that this one would rest on has ended"));
     }
     return FAIL(ERR_DB_CONFLICT, "what the decision rested on changed during every one of %d attempts", RETRIES);
 }
@@ -288,6 +291,7 @@ static struct err attempts(struct issuing *i)
 struct err issue(struct issuing *i)
 {
     struct api *api = i->call.api;
+    TRY(auth_admit(&i->call, i->agent_id));
     i->keys = keyring_take(api->app->keyring);
     struct err e = attempts(i);
     keyset_release(&i->keys);

@@ -14,16 +14,18 @@ enum { ISSUE_IDS_MAX = 3 };
 /* What a session rests on besides the agent. All p == NULL: an autonomous session. */
 struct subject {
     const struct user *user;      /* somebody vouched for it just now */
+    int64_t revision;             /* of the issuers that said who vouches; 0: they had no part in it */
     const struct session *parent; /* whose token is exchanged */
+    const struct session *actor;  /* whose token came along to show who acts */
     struct str sub_p;             /* pseudonym of the user, for the record */
     struct one_time id;           /* of the user's token; space.p == NULL: it is not of one use */
     struct str must_bind;         /* the key that the proof must be of (cnf of an assertion); p == NULL: any */
 };
 
 struct issuing;
-/* Looks at what the agent acts for. Called when the agent and its DPoP proof have been checked, and again (with
- * must_be_fresh) when the issuers have changed meanwhile. */
-typedef struct err subject_fn(struct issuing *i, void *arg, bool must_be_fresh, struct subject *out);
+/* Looks at what the agent acts for. Called when the agent, its assertion and its DPoP proof have been checked, on rows
+ * that were read just now; and once more when the issuing statement found that something had changed meanwhile. */
+typedef struct err subject_fn(struct issuing *i, void *arg, struct subject *out);
 
 struct issuing {
     struct call call;
@@ -34,11 +36,14 @@ struct issuing {
     const char *grant_type; /* kept with the session */
     subject_fn *look;       /* NULL: an autonomous session */
     void *arg;
+    enum err_code bad_user; /* what ERR_USER_TOKEN is called here */
 
     /* Filled here. */
     const struct keyset *keys; /* released by issue() */
     struct agent_auth auth;
-    struct dpop_use proof; /* the key that the token is bound to */
+    struct dpop_use proof;   /* the key that the token is bound to */
+    int64_t revision;        /* of issuers and scopes, as they were decided on */
+    int64_t *chain_versions; /* of the chain's other agents, likewise */
     struct subject subject;
     struct session session;
     struct str signing_input;

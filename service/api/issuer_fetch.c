@@ -124,6 +124,12 @@ static struct err fetch_jwks(const struct fetch *f, const struct issuer *i, cons
     return read_reply(f, "JWKS", &reply, out);
 }
 
+static int64_t deadline_of(const struct call *c)
+{
+    int64_t patience = clock_mono_us() + c->api->app->config->fetch_timeout_ms * 1000;
+    return patience < c->deadline_us ? patience : c->deadline_us;
+}
+
 static struct err keys_of(const struct call *c, const struct issuer *i, struct jwks *out)
 {
     const struct app *app = c->api->app;
@@ -133,8 +139,7 @@ static struct err keys_of(const struct call *c, const struct issuer *i, struct j
     if (i->jwks.p != NULL) {
         TRY(json_parse(a, str_bytes(i->jwks), &set));
     } else {
-        const struct fetch f = {
-            .net = c->api->net, .arena = a, .deadline_us = clock_mono_us() + app->config->fetch_timeout_ms * 1000};
+        const struct fetch f = {.net = c->api->net, .arena = a, .deadline_us = deadline_of(c)};
         TRY(fetch_jwks(&f, i, &set));
     }
     return jwks_parse(app->crypto, set, 1, JWKS_MAX, false, out);

@@ -6,8 +6,9 @@
 
 #include "service/api/record.h"
 
-/* At least one key. Takes fetch_timeout_ms at most, however long c may still take: what is fetched is for all callers.
- * ERR_ISSUER_KEYS. Free the keys with jwks_free. */
+/* At least one key. Takes fetch_timeout_ms at most, and no longer than c may, although what is fetched is for all
+ * callers: a worker that nobody waits for any more is needed elsewhere. A fetch that c had too little time for is a
+ * failed one for the others, too. ERR_ISSUER_KEYS. Free the keys with jwks_free. */
 struct err issuer_fetch(const struct call *c, const struct issuer *i, struct jwks *out);
 
 #endif

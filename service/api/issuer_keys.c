@@ -3,6 +3,7 @@
 
 #include "base/log.h"
 #include "base/rand.h"
+#include "service/api/bulkhead.h"
 #include "service/api/issuer_fetch.h"
 
 #include <pthread.h>
@@ -128,16 +129,28 @@ static struct err entry_of(struct issuer_keys *k, const struct issuer *i, struct
     return OK;
 }
 
+static bool is_younger(const struct entry *e, int64_t seconds)
+{
+    return e->set != NULL && clock_mono_us() - e->good_us < seconds * 1000000;
+}
+
+static bool is_usable(const struct entry *e, const struct config *config)
+{
+    return is_younger(e, config->jwks_cache_s + config->jwks_stale_s);
+}
+
+static bool is_known(const struct entry *e, const struct config *config, struct str kid)
+{
+    return is_usable(e, config) && (kid.n == 0 || jwks_find(&e->set->keys, kid) != NULL);
+}
+
 enum step { STEP_USE, STEP_WAIT, STEP_FETCH, STEP_GIVE_UP };
 
 /* What a caller who looks for kid does next. */
 static enum step next_step(const struct entry *e, const struct config *config, struct str kid)
 {
-    int64_t now = clock_mono_us(), age = now - e->good_us;
-    int64_t fresh_us = config->jwks_cache_s * 1000000, usable_us = fresh_us + config->jwks_stale_s * 1000000;
-    bool usable = e->set != NULL && age < usable_us;
-    bool fresh = usable && age < fresh_us;
-    bool known = usable && (kid.n == 0 || jwks_find(&e->set->keys, kid) != NULL);
+    int64_t now = clock_mono_us();
+    bool fresh = is_younger(e, config->jwks_cache_s), known = is_known(e, config, kid);
     if (e->fetching)
         return known ? STEP_USE : STEP_WAIT;
     bool due = !fresh || (!known && now - e->tried_us >= UNKNOWN_KID_US);
@@ -145,7 +158,7 @@ static enum step next_step(const struct entry *e, const struct config *config, s
     if (due && may_try)
         return STEP_FETCH;
     /* While the issuer fails, nobody can tell whether it has a key of that kid. */
-    return known || (usable && !e->failed) ? STEP_USE : STEP_GIVE_UP;
+    return known || (is_usable(e, config) && !e->failed) ? STEP_USE : STEP_GIVE_UP;
 }
 
 static struct err make_set(const struct call *c, const struct issuer *i, struct issuer_keyset **out)
@@ -193,15 +206,31 @@ static struct err wait_for_another(struct issuer_keys *k, const struct call *c, 
                : FAIL(ERR_ISSUER_KEYS, "the keys of issuer %.*s are still being fetched", STR_FMT(i->issuer));
 }
 
+/* A place to fetch or to wait in, kept once it is taken. Keys of a registration come from nobody outside. */
+static bool has_place(const struct call *c, const struct issuer *i, struct bulkhead **place)
+{
+    if (*place == NULL && i->jwks.p == NULL)
+        *place = bulkhead_enter(c->api->app->outbound);
+    return *place != NULL || i->jwks.p != NULL;
+}
+
 static struct err get_locked(struct issuer_keys *k, const struct call *c, const struct issuer *i, struct str kid,
                              struct issuer_keyset **out)
 {
+    const struct config *config = c->api->app->config;
+    CLEANUP(bulkhead_leave) struct bulkhead *place = NULL;
     for (;;) {
         struct entry *e = NULL;
         TRY(entry_of(k, i, &e));
-        enum step step = e != NULL ? next_step(e, c->api->app->config, kid) : STEP_WAIT;
+        enum step step = e != NULL ? next_step(e, config, kid) : STEP_WAIT;
         if (step == STEP_GIVE_UP)
             return FAIL(ERR_ISSUER_KEYS, "the last fetch of the keys of issuer %.*s failed", STR_FMT(i->issuer));
+        if (step != STEP_USE && !has_place(c, i, &place)) {
+            /* As in the issuer's own outage: what hangs may be somebody else. */
+            if (e == NULL || !is_known(e, config, kid))
+                return FAIL(ERR_ISSUER_KEYS, "half of NEXUS_WORKERS wait for the back end or for issuers already");
+            step = STEP_USE;
+        }
         if (step == STEP_WAIT)
             TRY(wait_for_another(k, c, i));
         if (step == STEP_FETCH)

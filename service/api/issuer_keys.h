@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  * The keys of registered issuers, shared by all workers. What was fetched is an immutable snapshot that readers hold
- * until they let go. One worker at a time fetches for an issuer, and others wait for it. An issuer's outage is bridged
- * for a while, and neither it nor a flood of unknown key ids makes more than a few fetches (attacks J23, T06). Any
- * thread. */
+ * until they let go. One worker at a time fetches for an issuer, and others wait for it, as many in all as
+ * api/bulkhead.h has places for. An issuer's outage is bridged for a while, and neither it nor a flood of unknown key
+ * ids makes more than a few fetches (attacks J23, T06). Any thread. */
 #ifndef SERVICE_API_ISSUER_KEYS_H
 #define SERVICE_API_ISSUER_KEYS_H
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * /admin/v1/issuers: who may vouch for users. Every change is one transaction with its leaf and the policy's next
- * revision, so that no broker grants on an older copy of it. */
+ * revision. It waits for the sessions that are being issued on the revision before; after it, an issuing statement that
+ * names that one grants nothing. */
 #include "service/api/public_keys.h"
 #include "service/api/record.h"
 

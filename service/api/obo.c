@@ -12,12 +12,12 @@ static const struct json_field obo_fields[] = {
     SESSION_FIELDS(struct obo_body, common.),
     {"user_context_token", BIND_STR, offsetof(struct obo_body, user_context_token), false, 0, JWS_MAX, 0}};
 
-static struct err look_at_user(struct issuing *i, void *arg, bool must_be_fresh, struct subject *out)
+static struct err look_at_user(struct issuing *i, void *arg, struct subject *out)
 {
     const struct obo_body *body = arg;
     if (body->user_context_token.n == 0)
         return FAIL(ERR_MISSING_USER_TOKEN, "field \"user_context_token\": is missing");
-    return user_context_check(i, body->user_context_token, must_be_fresh, out);
+    return user_context_check(i, body->user_context_token, out);
 }
 
 struct err api_session_create_obo(struct api *api, const struct http_request *req, struct http_reply *out)

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "service/api/pseudonym.h"
 
-#include "base/rand.h"
 #include "crypto/b64u.h"
-#include "service/api/health.h"
+#include "service/api/dek.h"
 #include "service/store/pseudonyms.h"
 
 #include <stdlib.h>
@@ -30,81 +29,15 @@ void pseudonyms_free(struct pseudonyms **p)
     *p = NULL;
 }
 
-/* One use of a KEK, on record like every use of a key. */
-static struct err intend(const struct call *c, const char *op, const struct hsm_key_id *kek, struct str period,
-                         struct recording *intent)
-{
-    char hex[2 * HSM_KEY_ID_LEN + 1];
-    hex_encode(kek->v, sizeof kek->v, hex);
-    const struct leaf_fields f = {
-        .kind = LEAF_INTENT, .op = op, .key_id = str_of(hex), .actor = STR("self"), .detail = period, .exp = -1};
-    return record_leaf(c, &f, intent);
-}
-
-/* As for signatures: a signer that lost its configuration while we serve is an HSM that is away. */
-static struct err as_away(struct err e)
-{
-    return e.code == ERR_CONFIG ? err_as(e, ERR_HSM_UNAVAILABLE) : e;
-}
-
-static struct err settle(const struct call *c, const struct recording *intent, const char *op, struct err how)
-{
-    how = as_away(how);
-    health_report_error(c->api->app->health, &how);
-    struct err recorded = record_outcome(c, intent, op, &how);
-    TRY(how);
-    return recorded;
-}
-
-static struct err unwrap(const struct call *c, struct str period, const struct pseudonym_key *k, struct secret **out)
-{
-    CLEANUP(secret_free) struct secret *key = NULL;
-    struct recording intent;
-    TRY(intend(c, "unwrap", &k->kek, period, &intent));
-    TRY(settle(c, &intent, "unwrap", hsm_unwrap(c->api->hsm, &k->kek, k->wrapped, c->deadline_us, &key)));
-    *out = key;
-    key = NULL;
-    return OK;
-}
-
-static struct err active_kek(const struct call *c, struct hsm_key_id *out)
-{
-    struct store s = call_store(c);
-    struct ring_key *rows = NULL;
-    size_t n = 0;
-    TRY(store_key_list(&s, &rows, &n));
-    for (size_t i = 0; i < n; i++) {
-        if (rows[i].purpose == HSM_KEK && rows[i].state == KEY_ACTIVE) {
-            *out = rows[i].id;
-            return OK;
-        }
-    }
-    return FAIL(ERR_NO_ACTIVE_KEY, "no active KEK: run nexus-broker provision");
-}
-
-/* A key of the token's own generator, wrapped at once. */
-static struct err make(const struct call *c, struct str period, struct pseudonym_key *out)
-{
-    CLEANUP(secret_free) struct secret *key = NULL;
-    TRY(active_kek(c, &out->kek));
-    TRY(secret_new(HSM_DEK_LEN, &key));
-    key->n = HSM_DEK_LEN;
-    TRY(as_away(hsm_random(c->api->hsm, key->p, key->n, c->deadline_us)));
-    struct recording intent;
-    TRY(intend(c, "wrap", &out->kek, period, &intent));
-    struct err e = hsm_wrap(c->api->hsm, &out->kek, secret_bytes(key), c->arena, c->deadline_us, &out->wrapped);
-    return settle(c, &intent, "wrap", e);
-}
-
 /* The month's key, made by whichever broker needs it first; whoever made one too takes that one. */
-static struct err find_or_make(const struct call *c, struct str period, struct pseudonym_key *out)
+static struct err find_or_make(const struct call *c, struct str period, struct dek *out)
 {
     struct store s = call_store(c);
     bool found = false;
     TRY(store_pseudonym_key_get(&s, period, out, &found));
     if (found)
         return OK;
-    TRY(make(c, period, out));
+    TRY(dek_make(c, period, out));
     TRY(store_pseudonym_key_offer(&s, period, out));
     TRY(store_pseudonym_key_get(&s, period, out, &found));
     return found ? OK : FAIL(ERR_DB_CONFLICT, "the key of %.*s was destroyed as it was made", STR_FMT(period));
@@ -113,10 +46,10 @@ static struct err find_or_make(const struct call *c, struct str period, struct p
 static struct err load(const struct call *c, struct str period)
 {
     struct pseudonyms *p = c->api->pseudonyms;
-    struct pseudonym_key wrapped;
+    struct dek wrapped;
     struct secret *key = NULL;
     TRY(find_or_make(c, period, &wrapped));
-    TRY(unwrap(c, period, &wrapped, &key));
+    TRY(dek_unwrap(c, period, &wrapped, &key));
     secret_free(&p->key);
     p->key = key;
     memcpy(p->period, period.p, PERIOD_LEN);

@@ -130,9 +130,10 @@ struct err record_begin(const struct call *c, const struct leaf_fields *effect, 
  * side, can have come after the commit. */
 static bool is_certainly_undone(enum err_code code)
 {
-    static const enum err_code undone[] = {
-        ERR_CONFLICT,      ERR_DB_CONFLICT,      ERR_INVALID_REQUEST, ERR_AGENT_EXISTS,    ERR_AGENT_NOT_FOUND,
-        ERR_ISSUER_EXISTS, ERR_ISSUER_NOT_FOUND, ERR_SCOPE_EXISTS,    ERR_SCOPE_NOT_FOUND, ERR_SESSION_NOT_FOUND};
+    static const enum err_code undone[] = {ERR_CONFLICT,          ERR_DB_CONFLICT,     ERR_INVALID_REQUEST,
+                                           ERR_AGENT_EXISTS,      ERR_AGENT_NOT_FOUND, ERR_ISSUER_EXISTS,
+                                           ERR_ISSUER_NOT_FOUND,  ERR_SCOPE_EXISTS,    ERR_SCOPE_NOT_FOUND,
+                                           ERR_SESSION_NOT_FOUND, ERR_PROVIDER_EXISTS};
     for (size_t i = 0; i < COUNT(undone); i++) {
         if (code == undone[i])
             return true;
@@ -197,16 +198,16 @@ struct err record_refusal(const struct call *c, const struct leaf_fields *who, s
     return why;
 }
 
-struct err record_refusal_once(const struct call *c, const struct leaf_fields *who, const struct one_time *id,
-                               const struct err *why, bool *fresh)
+struct err record_refusal_once(const struct call *c, const struct leaf_fields *who, struct id_list ids, struct err why)
 {
-    const struct leaf_fields f = refusal_of(who, why);
+    const struct leaf_fields f = refusal_of(who, &why);
     struct recording r;
     TRY(record_begin(c, &f, &r));
     struct store s = call_store(c);
-    *fresh = false;
-    struct err stored = store_replay_refuse(&s, id, &r.batch, fresh);
-    return record_end(c, &r, stored, *fresh);
+    bool fresh = false;
+    struct err stored = store_replay_refuse(&s, ids.v, ids.n, &r.batch, &fresh);
+    TRY(record_end(c, &r, stored, fresh));
+    return fresh ? why : FAIL(ERR_INVALID_CLIENT, "a one-time id was used before");
 }
 
 static struct waiting *keep_outcome(const struct call *c, const struct recording *intent, const char *op,

@@ -48,10 +48,13 @@ struct err record_append(const struct call *c, const struct leaf_fields *leaf);
  * error that is to be answered: why, or that it could not be recorded. */
 struct err record_refusal(const struct call *c, const struct leaf_fields *who, struct err why);
 
-/* The same, together with the use of the one-time id that the refusal cost: one statement. *fresh: it had not been used
- * before; if it had, the refusal is not on record. why is not returned. */
-struct err record_refusal_once(const struct call *c, const struct leaf_fields *who, const struct one_time *id,
-                               const struct err *why, bool *fresh);
+/* The same, together with the use of the one-time ids that the refusal cost: one statement. An id that was used before:
+ * the refusal is not on record, and what is returned is ERR_INVALID_CLIENT. */
+struct id_list {
+    const struct one_time *v;
+    size_t n;
+};
+struct err record_refusal_once(const struct call *c, const struct leaf_fields *who, struct id_list ids, struct err why);
 
 /* The outcome of a recorded use of a key that is not a signature (a generation, a wrapping), told right after the
  * signer was asked: a leaf that names its intent. What cannot be written now is kept for the next write. */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * /admin/v1/scopes: the conditions of the enterprise's own scopes. Every change is one transaction with its leaf and
- * the policy's next revision, so that no broker grants on an older copy of it. */
+ * /admin/v1/scopes: the conditions of the enterprise's own scopes. Every change is one transaction with its leaf and,
+ * if it is one of conditions, with the policy's next revision, as for issuers (issuers.c). */
 #include "service/api/record.h"
 
 #include "service/core/issuer_rules.h"

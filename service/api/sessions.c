@@ -3,7 +3,7 @@
 #include "service/api/client.h"
 #include "service/api/view.h"
 
-enum { SESSION_ID_MAX = 64 };
+enum { SESSION_ID_MAX = 64, SERVER_ERROR = 500 };
 
 static const struct json_field create_fields[] = {SESSION_FIELDS(struct session_body, )};
 
@@ -34,6 +34,7 @@ static struct err view_by_assertion(const struct call *c, struct str assertion, 
     struct str agent_id;
     TRY(auth_assertion_issuer(c, assertion, &agent_id));
     struct agent_auth auth;
+    TRY(auth_admit(c, agent_id));
     TRY(auth_assertion(c, agent_id, assertion, true, &auth));
     TRY(auth_consume(c, &auth));
     const struct leaf_fields f = {.op = "session.access", .client = agent_id, .target = session_id};
@@ -62,6 +63,24 @@ static struct err view_by_key(const struct call *c, const struct http_request *r
     return store_session_get(&s, session_id, &v->session);
 }
 
+/* A token that is good but used by somebody else, or for something else, is the sign of a theft: it is on record. */
+static struct err view_by_token(const struct call *c, const struct http_request *req, bool bound, struct str token,
+                                struct viewer *v)
+{
+    v->actor = STR("session");
+    struct err e = dpop_check_bearer(c, req, bound, token, &v->session);
+    if (!err_is(&e) && !str_eq(v->session.id, req->args[0]))
+        e = FAIL(ERR_SESSION_NOT_FOUND, "another session's token");
+    if (!err_is(&e) || err_public(e.code)->status >= SERVER_ERROR || e.code == ERR_DPOP_NONCE)
+        return e;
+    const struct leaf_fields f = {.op = "session.access",
+                                  .client = v->session.agent_id,
+                                  .session = v->session.id,
+                                  .jti = v->session.jti,
+                                  .target = req->args[0]};
+    return record_refusal(c, &f, e);
+}
+
 static struct err view_session(const struct call *c, const struct http_request *req, unsigned roles, struct viewer *v)
 {
     struct str session_id = req->args[0];
@@ -78,9 +97,7 @@ static struct err view_session(const struct call *c, const struct http_request *
     case CREDENTIAL_SESSION_TOKEN:
     case CREDENTIAL_BOUND_TOKEN:
         TRY(auth_session_token(c, token, &v->session));
-        TRY(dpop_check_bearer(c, req, kind == CREDENTIAL_BOUND_TOKEN, token, &v->session));
-        v->actor = STR("session");
-        return str_eq(v->session.id, session_id) ? OK : FAIL(ERR_SESSION_NOT_FOUND, "another session's token");
+        return view_by_token(c, req, kind == CREDENTIAL_BOUND_TOKEN, token, v);
     case CREDENTIAL_NONE:
         break;
     }

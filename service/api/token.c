@@ -91,7 +91,7 @@ struct err api_oauth_token(struct api *api, const struct http_request *req, stru
     i.op = g->op;
     i.grant_type = g->name;
     i.look = g->look;
-    struct err e = issue(&i);
-    TRY(e.code == ERR_USER_TOKEN ? err_as(e, g->bad_user) : e);
+    i.bad_user = g->bad_user;
+    TRY(issue(&i));
     return write_token(&i, g, req, out);
 }

@@ -9,12 +9,10 @@
 #include "service/core/scope.h"
 #include "service/core/user_token.h"
 
-enum { SERVER_ERROR = 500 };
-
 /* What the catalogue says of the issuer that a token names. */
 struct known {
     const struct issuer *row; /* NULL: not registered. Valid until the next look into the catalogue */
-    bool any_active, fresh;
+    bool any_active;
     int64_t revision;
 };
 
@@ -54,31 +52,23 @@ static struct err issuer_named(struct arena *a, struct str token, struct str *ou
     return OK;
 }
 
-static struct err look_once(struct shown *s, bool must_be_fresh)
+/* Finds who checks the token. Our own never come this way: a session token is delegated by token exchange, where its
+ * chain is looked at. */
+static struct err look_up(struct shown *s)
 {
     const struct call *c = &s->i->call;
+    TRY(issuer_named(c->arena, s->token, &s->iss));
+    if (str_eq(s->iss, c->api->app->config->base_url))
+        return FAIL(ERR_USER_TOKEN, "a token of our own vouches for no user");
     const struct catalogue *all = NULL;
-    TRY(catalogue_get(c->api->catalogue, c, must_be_fresh, &all));
-    s->known = (struct known){.fresh = all->fresh, .revision = all->revision};
+    TRY(catalogue_get(c->api->catalogue, c, true, &all));
+    s->known = (struct known){.revision = all->revision};
     for (size_t n = 0; n < all->n_issuers; n++) {
         s->known.any_active = s->known.any_active || all->issuers[n].active;
         if (str_eq(all->issuers[n].issuer, s->iss))
             s->known.row = &all->issuers[n];
     }
     return OK;
-}
-
-/* Finds who checks the token. Our own never come this way: a session token is delegated by token exchange, where its
- * chain is looked at. */
-static struct err look_up(struct shown *s, bool must_be_fresh)
-{
-    const struct call *c = &s->i->call;
-    TRY(issuer_named(c->arena, s->token, &s->iss));
-    if (str_eq(s->iss, c->api->app->config->base_url))
-        return FAIL(ERR_USER_TOKEN, "a token of our own vouches for no user");
-    TRY(look_once(s, must_be_fresh));
-    /* One that is not in a copy may have been registered since. */
-    return s->known.row != NULL || s->known.fresh ? OK : look_once(s, true);
 }
 
 static struct err verify(const struct call *c, const struct issuer *row, const struct jws *j)
@@ -116,8 +106,10 @@ static struct err check(struct shown *s)
     TRY(jws_parse(c->arena, s->token, &j));
     struct jwt_claims claims;
     TRY(jwt_claims_parse(c->arena, &j, &claims));
-    const struct user_token_terms terms = {
-        .agent_id = s->i->auth.who->agent.id, .issuer = app->config->base_url, .now_s = clock_now_s(&app->clock)};
+    const struct user_token_terms terms = {.agent_id = s->i->auth.who->agent.id,
+                                           .issuer = app->config->base_url,
+                                           .as_grant = s->as_grant,
+                                           .now_s = clock_now_s(&app->clock)};
     bool id_jag = s->as_grant && j.typ.p != NULL && str_is(j.typ, ID_JAG_TYP);
     TRY(id_jag ? id_jag_read(row, &j, &claims, &terms, c->arena, &s->read)
                : user_token_read(row, &j, &claims, &terms, c->arena, &s->read));
@@ -127,25 +119,14 @@ static struct err check(struct shown *s)
     return once ? one_time_of(c, row, &claims, &s->id) : OK;
 }
 
-/* By the registration of s->known, and once more when what refused was a copy that is out of date. */
 static struct err check_known(struct shown *s)
 {
-    struct err e = check(s);
-    bool may_be_stale = err_public(e.code)->status < SERVER_ERROR || e.code == ERR_DB_CONFLICT;
-    if (err_is(&e) && may_be_stale && !s->known.fresh) {
-        int64_t seen = s->known.revision;
-        TRY(look_once(s, true));
-        if (s->known.row == NULL)
-            return FAIL(ERR_USER_TOKEN, "the issuer is not registered any more");
-        if (s->known.revision != seen)
-            e = check(s);
-    }
-    return err_refused_as(e, ERR_USER_TOKEN);
+    return err_refused_as(check(s), ERR_USER_TOKEN);
 }
 
-static struct err check_registered(struct shown *s, bool must_be_fresh)
+static struct err check_registered(struct shown *s)
 {
-    TRY(look_up(s, must_be_fresh));
+    TRY(look_up(s));
     return s->known.row != NULL ? check_known(s) : FAIL(ERR_USER_TOKEN, "the token's issuer is not registered");
 }
 
@@ -158,6 +139,7 @@ static struct err accept(const struct shown *s, struct subject *out)
         return FAIL(ERR_NO_MEMORY, "user");
     *user = s->read.user;
     out->user = user;
+    out->revision = s->known.revision;
     out->id = s->id;
     out->must_bind = s->read.must_bind;
     return pseudonym_of(c, user->issuer, user->id, &out->sub_p);
@@ -171,15 +153,14 @@ static struct err ask_back_end(struct shown *s)
                                                              : OK;
 }
 
-struct err user_context_check(struct issuing *i, struct str token, bool must_be_fresh, struct subject *out)
+struct err user_context_check(struct issuing *i, struct str token, struct subject *out)
 {
     struct shown s = {.i = i, .token = token};
-    TRY(look_up(&s, must_be_fresh));
-    struct err e = s.known.row != NULL ? check_known(&s) : OK;
+    TRY(look_up(&s));
     /* An issuer that is registered is ours to judge, also while it is not active: a back end that knows nothing of that
-     * is not asked. One that only an old copy held is gone. */
+     * is not asked. */
     if (s.known.row != NULL)
-        TRY(e);
+        TRY(check_known(&s));
     else if (i->call.api->app->config->backend_auth_url.n > 0)
         TRY(ask_back_end(&s));
     else
@@ -188,10 +169,10 @@ struct err user_context_check(struct issuing *i, struct str token, bool must_be_
     return accept(&s, out);
 }
 
-struct err issuer_token_check(struct issuing *i, struct str token, bool must_be_fresh, struct subject *out)
+struct err issuer_token_check(struct issuing *i, struct str token, struct subject *out)
 {
     struct shown s = {.i = i, .token = token};
-    TRY(check_registered(&s, must_be_fresh));
+    TRY(check_registered(&s));
     return accept(&s, out);
 }
 
@@ -209,10 +190,10 @@ static struct err keep_to(struct issuing *i, struct str_list resources)
     return OK;
 }
 
-struct err assertion_check(struct issuing *i, struct str assertion, bool must_be_fresh, struct subject *out)
+struct err assertion_check(struct issuing *i, struct str assertion, struct subject *out)
 {
     struct shown s = {.i = i, .token = assertion, .as_grant = true};
-    TRY(err_refused_as(check_registered(&s, must_be_fresh), ERR_GRANT));
+    TRY(err_refused_as(check_registered(&s), ERR_GRANT));
     TRY(keep_to(i, s.read.resources));
     return accept(&s, out);
 }

@@ -9,13 +9,13 @@
 
 /* A user context token: of a registered issuer, or, when its issuer is not registered, as the back end says.
  * ERR_USER_TOKEN; ERR_OBO_NOT_CONFIGURED when there is neither an active issuer nor a back end. */
-struct err user_context_check(struct issuing *i, struct str token, bool must_be_fresh, struct subject *out);
+struct err user_context_check(struct issuing *i, struct str token, struct subject *out);
 
 /* A token of a registered issuer alone. ERR_USER_TOKEN. */
-struct err issuer_token_check(struct issuing *i, struct str token, bool must_be_fresh, struct subject *out);
+struct err issuer_token_check(struct issuing *i, struct str token, struct subject *out);
 
 /* The assertion of a JWT bearer grant (RFC 7523 section 2.1), or an ID-JAG: of a registered issuer. Keeps what is asked
  * for to the resources of an ID-JAG. ERR_GRANT; ERR_INVALID_AUDIENCE for another resource. */
-struct err assertion_check(struct issuing *i, struct str assertion, bool must_be_fresh, struct subject *out);
+struct err assertion_check(struct issuing *i, struct str assertion, struct subject *out);
 
 #endif

@@ -40,7 +40,7 @@ void view_session_members(struct json_writer *w, const struct session *s, int64_
     put_time(w, "expires_at", s->expires_us);
     json_put_str(w, "grant_type", s->grant_type);
     json_put_bool(w, "obo", s->obo);
-    if (s->ancestors.n > 0)
+    if (s->chain.n > 1)
         json_put_str(w, "parent_session_id", s->ancestors.v[0]);
     json_put_list(w, "scopes_granted", s->scopes);
     json_put_str(w, "session_id", s->id);

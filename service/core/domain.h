@@ -63,6 +63,12 @@ struct user {
     int64_t expires_us; /* no session outlives it; 0: not said */
 };
 
+/* A data key, wrapped under a KEK of the HSM. It lies in the row of what it protects. */
+struct dek {
+    struct hsm_key_id kek;
+    struct bytes wrapped;
+};
+
 /* Who may vouch for users: where its keys come from (exactly one of jwks, jwks_uri, discovery), what its tokens must
  * look like, and where in them the user stands (RFC 6901 pointers). */
 struct issuer {

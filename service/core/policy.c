@@ -138,38 +138,49 @@ static struct err decide_times(const struct policy_case *in, int64_t most_s, str
         out->expires_us = earlier(out->expires_us, whole(in->user->expires_us));
     if (in->parent != NULL)
         out->expires_us = earlier(out->expires_us, in->parent->expires_us);
+    if (in->actor != NULL)
+        out->expires_us = earlier(out->expires_us, in->actor->expires_us);
     if (out->expires_us > out->created_us)
         return OK;
-    return FAIL(in->parent != NULL ? ERR_SUBJECT_TOKEN : ERR_USER_TOKEN, "what the session would rest on ends now");
+    return FAIL(in->parent != NULL || in->actor != NULL ? ERR_SUBJECT_TOKEN : ERR_USER_TOKEN,
+                "what the session would rest on ends now");
+}
+
+/* before, with one more at its front. */
+static struct err put_before(struct arena *a, struct str first, struct str_list before, struct str_list *out)
+{
+    *out = (struct str_list){arena_array(a, before.n + 1, sizeof *out->v), before.n + 1};
+    if (out->v == NULL)
+        return FAIL(ERR_NO_MEMORY, "chain");
+    out->v[0] = first;
+    if (before.n > 0)
+        memcpy(out->v + 1, before.v, before.n * sizeof *before.v);
+    return OK;
+}
+
+/* The sessions that it rests on: the parent first, with what that rests on, and the actor's own. */
+static struct err decide_ancestors(const struct policy_case *in, struct arena *a, struct str_list *out)
+{
+    const struct str_list none = {NULL, 0};
+    const struct session *p = in->parent;
+    *out = p != NULL ? p->ancestors : none;
+    if (in->actor != NULL && !str_list_has(*out, in->actor->id))
+        TRY(put_before(a, in->actor->id, *out, out));
+    return p != NULL ? put_before(a, p->id, *out, out) : OK;
 }
 
 static struct err decide_subject(const struct policy_case *in, struct arena *a, struct session *out)
 {
+    const struct str_list none = {NULL, 0};
     const struct session *p = in->parent;
+    const struct user *u = in->user;
     out->obo = is_obo(in);
-    out->clearance_level = p != NULL          ? p->clearance_level
-                           : in->user != NULL ? in->user->clearance_level
-                                              : OWN_CLEARANCE;
-    if (in->user != NULL) {
-        out->acting_for = in->user->id;
-        out->tenant_id = in->user->tenant_id;
-        out->user_issuer = in->user->issuer;
-    }
-    size_t before = p != NULL ? p->chain.n : 0, above = p != NULL ? p->ancestors.n : 0;
-    out->chain = (struct str_list){arena_array(a, before + 1, sizeof *out->chain.v), before + 1};
-    out->ancestors = (struct str_list){arena_array(a, above + 1, sizeof *out->ancestors.v), p != NULL ? above + 1 : 0};
-    if (out->chain.v == NULL || out->ancestors.v == NULL)
-        return FAIL(ERR_NO_MEMORY, "chain");
-    out->chain.v[0] = in->agent->id;
-    if (p == NULL)
-        return OK;
-    memcpy(out->chain.v + 1, p->chain.v, before * sizeof *p->chain.v);
-    out->ancestors.v[0] = p->id;
-    memcpy(out->ancestors.v + 1, p->ancestors.v, above * sizeof *p->ancestors.v);
-    out->acting_for = p->acting_for;
-    out->tenant_id = p->tenant_id;
-    out->user_issuer = p->user_issuer;
-    return OK;
+    out->clearance_level = p != NULL ? p->clearance_level : u != NULL ? u->clearance_level : OWN_CLEARANCE;
+    out->acting_for = p != NULL ? p->acting_for : u != NULL ? u->id : out->acting_for;
+    out->tenant_id = p != NULL ? p->tenant_id : u != NULL ? u->tenant_id : out->tenant_id;
+    out->user_issuer = p != NULL ? p->user_issuer : u != NULL ? u->issuer : out->user_issuer;
+    TRY(put_before(a, in->agent->id, p != NULL ? p->chain : none, &out->chain));
+    return decide_ancestors(in, a, &out->ancestors);
 }
 
 /* A token that was made for somebody else must not work here (attack X09): it names us, or what the agent stands for.
@@ -215,10 +226,12 @@ struct err policy_delegation(const struct agent *agent, const struct session *pa
         if (outside.p != NULL)
             return FAIL(ERR_SUBJECT_TOKEN, "agent %.*s of the chain may no longer have scope \"%.*s\"",
                         STR_FMT(parent->chain.v[i]), STR_FMT(outside));
+        /* The newest agent is the one that asks. */
+        struct str next = i > 0 ? parent->chain.v[i - 1] : agent->id;
+        if (!str_list_has(actors[i]->delegates_to, next))
+            return FAIL(ERR_DELEGATION, "agent %.*s does not name %.*s in delegates_to", STR_FMT(parent->chain.v[i]),
+                        STR_FMT(next));
     }
-    if (!str_list_has(actors[0]->delegates_to, agent->id))
-        return FAIL(ERR_DELEGATION, "agent %.*s does not name %.*s in delegates_to", STR_FMT(parent->chain.v[0]),
-                    STR_FMT(agent->id));
     return OK;
 }
 

@@ -4,7 +4,7 @@
 #include "crypto/b64u.h"
 #include "service/core/scope.h"
 
-enum { CLAIMS_MAX = 12000, SELFTEST_LIFETIME_S = 60, CALL_LIFETIME_S = 60 };
+enum { SELFTEST_LIFETIME_S = 60, CALL_LIFETIME_S = 60 };
 
 /* RFC 8693 section 4.1: the current actor outermost, the earlier ones inside. sub_profile says which register sub is
  * a name of, since users and agents are named by different authorities (RFC 9068 section 5). */
@@ -21,6 +21,14 @@ static void put_delegation(struct json_writer *w, const struct session *s, size_
         json_end_object(w);
     if (!s->obo)
         return;
+    /* RFC 9493 section 3.2.2: users of two issuers may have one name. */
+    if (s->user_issuer.p != NULL) {
+        json_begin_object(w, "sub_id");
+        json_put_str(w, "format", STR("iss_sub"));
+        json_put_str(w, "iss", s->user_issuer);
+        json_put_str(w, "sub", s->acting_for);
+        json_end_object(w);
+    }
     json_put_int(w, "clearance_level", s->clearance_level);
     if (s->tenant_id.p != NULL)
         json_put_str(w, "tenant_id", s->tenant_id);
@@ -58,7 +66,7 @@ struct err token_members(struct json_writer *w, const struct session *s, struct 
 
 struct err token_session_claims(struct arena *a, const struct session *s, struct str issuer, struct bytes *payload)
 {
-    struct buf b = buf_in(a, CLAIMS_MAX);
+    struct buf b = buf_in(a, TOKEN_CLAIMS_MAX);
     struct json_writer w = json_writer(&b);
     json_begin_object(&w, NULL);
     TRY(token_members(&w, s, issuer, a));
@@ -71,7 +79,7 @@ struct err token_session_claims(struct arena *a, const struct session *s, struct
 struct err token_selftest_claims(struct arena *a, struct str issuer, struct str jti, int64_t now_s,
                                  struct bytes *payload)
 {
-    struct buf b = buf_in(a, CLAIMS_MAX);
+    struct buf b = buf_in(a, TOKEN_CLAIMS_MAX);
     struct json_writer w = json_writer(&b);
     json_begin_object(&w, NULL);
     json_put_str(&w, "iss", issuer);
@@ -86,7 +94,7 @@ struct err token_selftest_claims(struct arena *a, struct str issuer, struct str 
 
 struct err token_call_claims(struct arena *a, const struct token_call *t, struct bytes *payload)
 {
-    struct buf b = buf_in(a, CLAIMS_MAX);
+    struct buf b = buf_in(a, TOKEN_CLAIMS_MAX);
     struct json_writer w = json_writer(&b);
     json_begin_object(&w, NULL);
     json_put_str(&w, "iss", t->issuer);

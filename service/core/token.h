@@ -7,9 +7,12 @@
 #include "crypto/json.h"
 #include "service/core/domain.h"
 
+/* The longest payload: an answer to an introspection can hold it and be signed, too (api/introspect.c). */
+enum { TOKEN_CLAIMS_MAX = 10240 };
+
 /* {iss, sub, aud, client_id, scope, iat, nbf, exp, jti, sid} of a session. On behalf of a user: sub is the user, act
- * the chain of agents (RFC 8693 section 4.1), with clearance_level and tenant_id. Bound to a key: cnf (RFC 9449
- * section 6.1).
+ * the chain of agents (RFC 8693 section 4.1), sub_id who vouched (RFC 9493), with clearance_level and tenant_id. Bound
+ * to a key: cnf (RFC 9449 section 6.1).
  */
 struct err token_members(struct json_writer *w, const struct session *s, struct str issuer, struct arena *a);
 /* The same as a whole payload. */

@@ -8,6 +8,8 @@
 
 /* The last second of the year 9999. A later exp is a mistake, most often milliseconds. */
 #define EXP_LAST_S INT64_C(253402300799)
+/* How far ahead the exp of a grant may be. */
+enum { GRANT_AHEAD_S = 86400 };
 
 /* RFC 9068 section 2.1 and RFC 7519 section 5.1; ID tokens often have none. */
 static const char *const user_typ[] = {"jwt", "at+jwt", NULL};
@@ -135,7 +137,8 @@ static struct err read_user(const struct issuer *i, const struct jwt_claims *cla
     TRY(read_name(json_pointer_get(all, i->claim_user_id), "the user's id", USER_ID_MAX, &out->id));
     if (out->id.p == NULL)
         return FAIL(ERR_USER_TOKEN, "the user's id is missing");
-    /* RFC 9068 section 5: nobody may take a user for an agent by an equal sub. */
+    /* RFC 9068 section 5. Only the agent that asks is compared, which its token would name as user and as actor. A user
+     * may have the name of any other agent: that sub is a user is said by sub_profile and sub_id (core/token.c). */
     if (str_eq(out->id, terms->agent_id))
         return FAIL(ERR_USER_TOKEN, "the user's id is the agent's");
     TRY(read_name(json_pointer_get(all, i->claim_tenant_id), "the tenant's id", TENANT_ID_MAX, &out->tenant_id));
@@ -162,6 +165,15 @@ static struct err read_token(const struct issuer *i, const struct jws *j, const 
     return read_user(i, claims, terms, &out->user);
 }
 
+/* RFC 7523 section 3 item 4: no exp that is unreasonably far in the future, since the id of a grant is remembered for
+ * as long. */
+static struct err check_ahead(const struct jwt_claims *claims, const struct user_token_terms *terms)
+{
+    return claims->exp.v <= terms->now_s + GRANT_AHEAD_S
+               ? OK
+               : FAIL(ERR_USER_TOKEN, "exp is more than %d s ahead", GRANT_AHEAD_S);
+}
+
 struct err user_token_read(const struct issuer *i, const struct jws *j, const struct jwt_claims *claims,
                            const struct user_token_terms *terms, struct arena *a, struct user_token *out)
 {
@@ -186,6 +198,8 @@ struct err user_token_read(const struct issuer *i, const struct jws *j, const st
         .skew_s = SKEW_S,
     };
     TRY(read_token(i, j, claims, terms, &rules, out));
+    if (terms->as_grant)
+        TRY(check_ahead(claims, terms));
     return read_list(json_pointer_get(claims->all, i->claim_permissions), "the permissions", a, &out->user.permissions);
 }
 
@@ -217,6 +231,33 @@ static struct err read_resources(const struct json *v, struct arena *a, struct s
     return out->n > 0 ? OK : FAIL(ERR_USER_TOKEN, "resource is an empty array");
 }
 
+static void keep_common(struct str_list *l, struct str_list other)
+{
+    size_t n = 0;
+    for (size_t k = 0; k < l->n; k++) {
+        if (str_list_has(other, l->v[k]))
+            l->v[n++] = l->v[k];
+    }
+    l->n = n;
+}
+
+/* The scope is what the issuer grants here, the permissions what the user has: where both are said, both bound it. */
+static struct err read_grant(const struct issuer *i, const struct json *claims, struct arena *a, struct str_list *out)
+{
+    const struct json *scope = json_get(claims, "scope"), *all = json_pointer_get(claims, i->claim_permissions);
+    if (scope != NULL && scope->type != JSON_STR)
+        return FAIL(ERR_USER_TOKEN, "scope is not a string");
+    struct str_list permissions;
+    TRY(read_list(all, "the permissions", a, &permissions));
+    *out = permissions;
+    if (scope == NULL)
+        return OK;
+    TRY(read_list(scope, "scope", a, out));
+    if (all != NULL)
+        keep_common(out, permissions);
+    return OK;
+}
+
 struct err id_jag_read(const struct issuer *i, const struct jws *j, const struct jwt_claims *claims,
                        const struct user_token_terms *terms, struct arena *a, struct user_token *out)
 {
@@ -232,14 +273,10 @@ struct err id_jag_read(const struct issuer *i, const struct jws *j, const struct
         .skew_s = SKEW_S,
     };
     TRY(read_token(i, j, claims, terms, &rules, out));
+    TRY(check_ahead(claims, terms));
     TRY(check_id_jag(claims->all, terms));
     TRY(read_resources(json_get(claims->all, "resource"), a, &out->resources));
-    const struct json *scope = json_get(claims->all, "scope");
-    if (scope != NULL && scope->type != JSON_STR)
-        return FAIL(ERR_USER_TOKEN, "scope is not a string");
-    if (scope == NULL)
-        scope = json_pointer_get(claims->all, i->claim_permissions);
-    return read_list(scope, "the permissions", a, &out->user.permissions);
+    return read_grant(i, claims->all, a, &out->user.permissions);
 }
 
 int64_t user_token_remember_s(const struct jwt_claims *claims)

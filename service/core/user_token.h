@@ -14,6 +14,7 @@
 struct user_token_terms {
     struct str agent_id; /* the agent that authenticated itself */
     struct str issuer;   /* our own */
+    bool as_grant;       /* the assertion of a JWT bearer grant; an ID-JAG always is */
     int64_t now_s;
 };
 

@@ -100,6 +100,9 @@ struct err router_decode_arg(struct arena *a, struct str raw, struct str *out)
     TRY(http_percent_decode(a, raw, false, out));
     if (out->n == 0 || out->n > ROUTE_SEGMENT_MAX)
         return FAIL(ERR_INVALID_REQUEST, "a path segment must have 1 to %d bytes", ROUTE_SEGMENT_MAX);
+    /* RFC 3986 section 5.2.4: others on the way take these for steps in the path. */
+    if (str_is(*out, ".") || str_is(*out, ".."))
+        return FAIL(ERR_INVALID_REQUEST, "a path segment is a dot segment");
     for (size_t i = 0; i < out->n; i++) {
         unsigned char c = (unsigned char)out->p[i];
         if (c < 0x20 || c == 0x7f || c == '/')

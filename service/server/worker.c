@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "service/api/dpop.h"
+#include "service/api/vault.h"
 #include "service/server/internal.h"
 
 #include <pthread.h>
@@ -67,6 +68,7 @@ static void *worker_main(void *arg)
         if (x != NULL) {
             serve(w, x);
             exchange_release(x);
+            vault_expire(w->api->vault);
             busy = true;
             continue;
         }

@@ -11,7 +11,7 @@
 #include <poll.h>
 #include <stdlib.h>
 
-enum { PREPARED_MAX = 128, BACKOFF_FIRST_US = 100000, BACKOFF_LAST_US = 2000000, CONNECT_MAX_US = 3000000 };
+enum { PREPARED_MAX = 128, BACKOFF_FIRST_US = 100000, BACKOFF_LAST_US = 500000, CONNECT_MAX_US = 3000000 };
 
 struct db {
     PGconn *conn; /* NULL: none */

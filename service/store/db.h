@@ -19,7 +19,7 @@ void db_free(struct db **db);
 
 /* How often this connection was made: a writer chain belongs to one generation. 0 before the first. */
 int64_t db_generation(const struct db *db);
-/* Connects if need be. After a failure the next attempt waits (100 ms, doubling to 2 s): until then calls fail at
+/* Connects if need be. After a failure the next attempt waits (100 ms, doubling to 500 ms): until then calls fail at
  * once with ERR_DB_UNAVAILABLE, so that a dead database costs requests nothing. */
 struct err db_connect(struct db *db, int64_t deadline_us);
 void db_drop(struct db *db);

@@ -76,13 +76,22 @@ struct err policy_change(const struct store *s, struct policy_change *c);
 #define POLICY_CHANGED(effect)                                                                                         \
     "v AS (UPDATE nexus.policy_revision SET revision = revision + 1 WHERE EXISTS (SELECT 1 FROM " effect "))"
 
+/* --- once.c --- Three parameters: the spaces, hashes and times of ids. */
+struct err ids_bind(const struct store *s, const struct one_time *ids, size_t n, struct db_param out[static 3]);
+/* As rows of replay_guard: what to select, and from what. */
+#define IDS_ROWS(spaces, hashes, until) "unnest(" spaces ", " hashes ", " until ") AS i(space, hash, until)"
+#define IDS_COLUMNS                     "i.space, i.hash, timestamptz 'epoch' + i.until * interval '1 microsecond'"
+
 /* Issuers of an agent pass this gate together, a change of the agent alone; who comes first goes first. The first
- * number names the kind of lock: 1 an agent's gate, 2 the pruning of replay ids, 3 a user's gate. (Writers' locks are
- * 64 bits wide and of another space.) Two agents of one hash wait for each other, no more. */
+ * number names the kind of lock: 1 an agent's gate, 2 the pruning of replay ids, 3 a user's gate, 4 the gate of issuers
+ * and scopes. (Writers' locks are 64 bits wide and of another space.) Two agents of one hash wait for each other, no
+ * more. */
 #define AGENT_GATE_SHARED(id) "pg_advisory_xact_lock_shared(1, hashtext(" id "))"
 #define AGENT_GATE(id)        "pg_advisory_xact_lock(1, hashtext(" id "))"
 #define USER_GATE_SHARED(id)  "pg_advisory_xact_lock_shared(3, hashtext(" id "))"
 #define USER_GATE(id)         "pg_advisory_xact_lock(3, hashtext(" id "))"
+#define POLICY_GATE_SHARED    "pg_advisory_xact_lock_shared(4, 0)"
+#define POLICY_GATE           "pg_advisory_xact_lock(4, 0)"
 
 /* --- revoke.c --- The part of a WITH that closes sessions. m: the open ones that match, locked in the order of their
  * ids, so that two who close the same rows do not deadlock; d: the open ones that were exchanged from them; c: closes

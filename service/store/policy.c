@@ -11,12 +11,13 @@ struct err store_policy_revision(const struct store *s, int64_t *out)
     return db_get_int(r, 0, 0, out);
 }
 
-/* Changes come one after the other, however many brokers make them: the revision's row is locked first, so that the
- * next statement has a snapshot that holds what the change before did (READ COMMITTED). Counts and versions that it
- * looks at are then the ones that it changes. */
+/* Changes come one after the other, however many brokers make them, and each after the issuers that decided on what it
+ * changes: those hold the gate together until they have committed. The gate is passed first, so that the next statement
+ * has a snapshot that holds what the change before did (READ COMMITTED). Counts and versions that it looks at are then
+ * the ones that it changes. */
 static struct err locked_change(const struct store *s, void *arg)
 {
-    static const struct sql lock = {"policy_lock", "SELECT revision FROM nexus.policy_revision FOR UPDATE"};
+    static const struct sql lock = {"policy_gate", "SELECT " POLICY_GATE};
     const struct policy_change *c = arg;
     TRY(store_run(s, &lock, NULL, 0, NULL));
     TRY(store_run(s, c->sql, c->p, c->n, c->rows));

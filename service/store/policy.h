@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * The registers that sessions on behalf of users are decided by: who vouches for users, and the scopes' conditions.
- * Changes of both come one after the other, each with its leaves and the next revision in one statement. */
+ * Changes of both come one after the other, each with its leaves in one statement, and with the next revision unless it
+ * changes nothing that decides. */
 #ifndef SERVICE_STORE_POLICY_H
 #define SERVICE_STORE_POLICY_H
 

@@ -3,7 +3,7 @@
 
 #include "service/store/internal.h"
 
-struct err store_pseudonym_key_get(const struct store *s, struct str period, struct pseudonym_key *out, bool *found)
+struct err store_pseudonym_key_get(const struct store *s, struct str period, struct dek *out, bool *found)
 {
     static const struct sql sql = {"pseudonym_key_get",
                                    "SELECT kek, wrapped FROM nexus.pseudonym_keys WHERE period = $1"};
@@ -20,7 +20,7 @@ struct err store_pseudonym_key_get(const struct store *s, struct str period, str
     return db_get_bytes(r, 0, 1, s->arena, &out->wrapped);
 }
 
-struct err store_pseudonym_key_offer(const struct store *s, struct str period, const struct pseudonym_key *k)
+struct err store_pseudonym_key_offer(const struct store *s, struct str period, const struct dek *k)
 {
     static const struct sql sql = {"pseudonym_key_offer",
                                    "INSERT INTO nexus.pseudonym_keys (period, kek, wrapped) VALUES ($1, $2, $3) "

@@ -5,13 +5,9 @@
 
 #include "service/store/store.h"
 
-struct pseudonym_key {
-    struct hsm_key_id kek;
-    struct bytes wrapped;
-};
-struct err store_pseudonym_key_get(const struct store *s, struct str period, struct pseudonym_key *out, bool *found);
+struct err store_pseudonym_key_get(const struct store *s, struct str period, struct dek *out, bool *found);
 
 /* An offer becomes the month's key if it has none: read it again to learn whose did. */
-struct err store_pseudonym_key_offer(const struct store *s, struct str period, const struct pseudonym_key *k);
+struct err store_pseudonym_key_offer(const struct store *s, struct str period, const struct dek *k);
 
 #endif

@@ -77,11 +77,16 @@ struct err store_scope_list(const struct store *s, struct scope_rule **out, size
 struct err store_scope_update(const struct store *s, const struct scope_rule *d, const struct leaf_batch *l,
                               struct scope_rule *out)
 {
+    /* o: the row as it was, which all parts of one statement see. A new revision has every worker read the register
+     * again, and decide anew: not for a description, nor for values that stay. */
     static const struct sql sql = {
-        "scope_update", "WITH e AS (UPDATE nexus.scopes SET description = $11, min_clearance = $12, "
-                        "max_ttl_seconds = nullif($13, 0), requires_obo = $14, updated_at = now() WHERE name = $10 "
-                        "RETURNING " SCOPE_COLUMNS
-                        "), " POLICY_CHANGED("e") ", l AS (" LEAVES_INSERT("e") ") SELECT " SCOPE_COLUMNS " FROM e"};
+        "scope_update",
+        "WITH e AS (UPDATE nexus.scopes SET description = $11, min_clearance = $12, "
+        "max_ttl_seconds = nullif($13, 0), requires_obo = $14, updated_at = now() WHERE name = $10 "
+        "RETURNING " SCOPE_COLUMNS "), "
+        "d AS (SELECT 1 FROM e JOIN nexus.scopes o USING (name) WHERE (o.min_clearance, o.max_ttl_seconds, "
+        "o.requires_obo) IS DISTINCT FROM (e.min_clearance, e.max_ttl_seconds, e.requires_obo)), " POLICY_CHANGED(
+            "d") ", l AS (" LEAVES_INSERT("e") ") SELECT " SCOPE_COLUMNS " FROM e"};
     struct db_param p[SCOPE_PARAMS];
     scope_bind(d, p);
     TRY(leaves_bind(s, l, true, p));

@@ -35,68 +35,44 @@ static struct err session_row(const struct store *s, const struct db_rows *r, si
 }
 
 /* The statement that the broker lives for: one round trip, one commit.
- * a:  the agent as it was decided on. FOR SHARE lets any number of issuers pass together and makes a change of the
- *     agent wait for them; when a change came first, the row is looked at again as it is now. The gate is for fairness
- *     only: row locks let new sharers overtake a waiting change without end, advisory locks do not (agents.c).
- * u:  the same for a user: whoever revokes a user's sessions waits for those that are being opened (revoke.c).
- * c:  the chain's other agents and the ancestors; p: the scopes' conditions and issuers, by their revision.
- * g:  the one-time ids, consumed only if all that stands: the first of any number of brokers wins.
- * n:  the session, if every id was fresh; l: its leaves. Waiting outcomes are written in any case. */
-#define AGENT_PASSES  AGENT_GATE_SHARED("$10")
-#define USER_PASSES   USER_GATE_SHARED("$26")
+ * a: the agent as it was decided on, behind the gates. FOR SHARE lets any number of issuers pass together and makes a
+ *    change of the agent wait for them; when a change came first, the row is looked at again as it is now. The gates
+ *    make whoever changes the agent (agents.c), revokes a user's sessions (revoke.c) or changes issuers and scopes
+ *    (policy.c) wait in turn for those who are opening sessions; row locks let new sharers overtake them without end.
+ * k: whether all else that was decided on stands, asked behind all these locks (schema/migrations/0002_delegation.sql).
+ * g: the one-time ids, consumed only if all that stands: the first of any number of brokers wins.
+ * n: the session, if every id was fresh; l: its leaves. Waiting outcomes are written in any case. */
+#define USER_PASSES USER_GATE_SHARED("$26")
+#define GATES                                                                                                          \
+    "(SELECT " AGENT_GATE_SHARED("$10") ", CASE WHEN $26 IS NOT NULL THEN " USER_PASSES " END, " POLICY_GATE_SHARED    \
+                                        " OFFSET 0)"
 #define INSERT_LEAVES LEAVES_INSERT("n")
-#define LIVE_AGENTS                                                                                                    \
-    "(SELECT count(*) FROM nexus.agents WHERE id = ANY($28) AND id <> $10 AND active AND deleted_at IS NULL)"
-#define LIVE_ANCESTORS                                                                                                 \
-    "(SELECT count(*) FROM nexus.agent_sessions WHERE session_id = ANY($29) AND closed_at IS NULL "                    \
-    "AND expires_at > now())"
+#define ISSUE_IDS     IDS_ROWS("$13", "$14", "$15")
 static const struct sql issue = {
     "session_issue",
-    "WITH a AS (SELECT id FROM nexus.agents, (SELECT " AGENT_PASSES " OFFSET 0) gate "
+    "WITH a AS (SELECT id FROM nexus.agents, " GATES " gate "
     "WHERE id = $10 AND version = $11 AND active AND deleted_at IS NULL FOR SHARE OF agents), "
-    "u AS MATERIALIZED (SELECT " USER_PASSES " WHERE $26 IS NOT NULL), "
-    "p AS (SELECT revision = $12 AS same FROM nexus.policy_revision), "
-    "c AS (SELECT (cardinality($28) = 1 OR cardinality($28) - 1 = " LIVE_AGENTS ") "
-    "AND (cardinality($29) = 0 OR cardinality($29) = " LIVE_ANCESTORS ") AS live), "
-    "ok AS (SELECT a.id FROM a, p, c WHERE p.same AND c.live AND (SELECT count(*) FROM u) >= 0), "
+    "k AS MATERIALIZED (SELECT id, nexus.issue_stands($12, $28[2:], $32, $29) AS code FROM a), "
     "g AS (INSERT INTO nexus.replay_guard (issuer, jti_hash, expires_at) "
-    "SELECT i.space, i.hash, timestamptz 'epoch' + i.until * interval '1 microsecond' "
-    "FROM ok, unnest($13, $14, $15) AS i(space, hash, until) ON CONFLICT DO NOTHING RETURNING issuer), "
+    "SELECT " IDS_COLUMNS " FROM k, " ISSUE_IDS " WHERE k.code = 0 ON CONFLICT DO NOTHING RETURNING issuer), "
     "n AS (INSERT INTO nexus.agent_sessions (agent_id, session_id, scopes, jti, kid, audiences, created_at, "
-    "expires_at, "
-    "cnf_jkt, obo, tenant_id, acting_for, clearance_level, chain, ancestors, grant_type, user_issuer) "
+    "expires_at, cnf_jkt, obo, tenant_id, acting_for, clearance_level, chain, ancestors, grant_type, user_issuer) "
     "SELECT id, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26, $27, $28, $29, $30, $31 "
-    "FROM ok WHERE (SELECT count(*) FROM g) = cardinality($13) RETURNING 1), "
+    "FROM k WHERE code = 0 AND (SELECT count(*) FROM g) = cardinality($13) RETURNING 1), "
     "l AS (" INSERT_LEAVES ") "
-    "SELECT EXISTS (SELECT 1 FROM a), (SELECT same FROM p), (SELECT live FROM c), EXISTS (SELECT 1 FROM n), "
-    "(SELECT coalesce(array_agg(issuer), '{}') FROM g)"};
+    "SELECT coalesce((SELECT code FROM k), 1), EXISTS (SELECT 1 FROM n), (SELECT coalesce(array_agg(issuer), '{}') "
+    "FROM g)"};
 
-enum { ISSUE_PARAMS = LEAF_PARAMS + 22 };
-
-static struct err bind_ids(const struct store *s, const struct issue_request *q, struct db_param out[static 3])
-{
-    struct str *spaces = arena_array(s->arena, q->n_ids, sizeof *spaces);
-    struct bytes *hashes = arena_array(s->arena, q->n_ids, sizeof *hashes);
-    int64_t *until = arena_array(s->arena, q->n_ids, sizeof *until);
-    if (spaces == NULL || hashes == NULL || until == NULL)
-        return FAIL(ERR_NO_MEMORY, "one-time ids");
-    for (size_t i = 0; i < q->n_ids; i++) {
-        spaces[i] = q->ids[i].space;
-        hashes[i] = bytes_of(q->ids[i].hash, SHA256_LEN);
-        until[i] = q->ids[i].until_us;
-    }
-    out[0] = P_TEXTS(((struct str_list){spaces, q->n_ids}));
-    out[1] = P_BYTESS(hashes, q->n_ids);
-    out[2] = P_INTS(until, q->n_ids);
-    return OK;
-}
+enum { ISSUE_PARAMS = LEAF_PARAMS + 23 };
+/* What issue_stands says; without the agent as it was decided on there is nobody to ask for. */
+enum { STANDS = 0, CHANGED = 1, ENDED = 2 };
 
 /* Which of the ids had been used: the one whose space the statement did not give back. */
 static struct err find_replayed(const struct store *s, const struct db_rows *r, const struct issue_request *q,
                                 size_t *replayed)
 {
     struct str_list fresh;
-    TRY(db_get_texts(r, 0, 4, s->arena, &fresh));
+    TRY(db_get_texts(r, 0, 2, s->arena, &fresh));
     for (*replayed = 0; *replayed + 1 < q->n_ids; ++*replayed) {
         bool is_fresh = false;
         for (size_t i = 0; i < fresh.n && !is_fresh; i++)
@@ -132,21 +108,20 @@ struct err store_session_issue(const struct store *s, const struct issue_request
                                        P_TEXTS(n->chain),
                                        P_TEXTS(n->ancestors),
                                        P_TEXT(n->grant_type),
-                                       P_TEXT(n->user_issuer)};
-    TRY(bind_ids(s, q, p + LEAF_PARAMS + 3));
+                                       P_TEXT(n->user_issuer),
+                                       P_INTS(q->chain_versions, n->chain.n - 1)};
+    TRY(ids_bind(s, q->ids, q->n_ids, p + LEAF_PARAMS + 3));
     TRY(leaves_bind(s, l, true, p));
     CLEANUP(db_rows_free) struct db_rows *r = NULL;
     TRY(store_run(s, &issue, p, COUNT(p), &r));
-    bool agent = false, policy = false, lineage = false, inserted = false;
-    TRY(db_get_bool(r, 0, 0, &agent));
-    TRY(db_get_bool(r, 0, 1, &policy));
-    TRY(db_get_bool(r, 0, 2, &lineage));
-    TRY(db_get_bool(r, 0, 3, &inserted));
-    out->result = inserted  ? ISSUE_DONE
-                  : !agent  ? ISSUE_AGENT_CHANGED
-                  : !policy ? ISSUE_POLICY_CHANGED
-                  : lineage ? ISSUE_REPLAYED
-                            : ISSUE_LINEAGE_ENDED;
+    int64_t code = CHANGED;
+    bool inserted = false;
+    TRY(db_get_int(r, 0, 0, &code));
+    TRY(db_get_bool(r, 0, 1, &inserted));
+    out->result = inserted          ? ISSUE_DONE
+                  : code == STANDS  ? ISSUE_REPLAYED
+                  : code == CHANGED ? ISSUE_CHANGED
+                                    : ISSUE_LINEAGE_ENDED;
     out->replayed = 0;
     return out->result == ISSUE_REPLAYED ? find_replayed(s, r, q, &out->replayed) : OK;
 }

@@ -53,10 +53,9 @@ struct err store_agent_delete(const struct store *s, struct str agent_id, const 
 /* --- sessions.c --- */
 enum issue_result {
     ISSUE_DONE,
-    ISSUE_AGENT_CHANGED,  /* read the agent again */
-    ISSUE_POLICY_CHANGED, /* read issuers and scopes again */
-    ISSUE_LINEAGE_ENDED,  /* an agent of the chain is not active, or an ancestor has ended */
-    ISSUE_REPLAYED        /* ids[replayed] was used before; the others are used up */
+    ISSUE_CHANGED,       /* the agent, an agent of the chain, issuers or scopes: read all of them again */
+    ISSUE_LINEAGE_ENDED, /* a session that it rests on has ended */
+    ISSUE_REPLAYED       /* ids[replayed] was used before; the others are used up */
 };
 struct issue_answer {
     enum issue_result result;
@@ -64,8 +63,9 @@ struct issue_answer {
 };
 struct issue_request {
     const struct session *session;
-    int64_t agent_version;   /* the version that was decided on, which must still stand and be active */
-    int64_t policy_revision; /* likewise, of issuers and scopes */
+    int64_t agent_version;         /* the version that was decided on, which must still stand and be active */
+    int64_t policy_revision;       /* likewise, of issuers and scopes */
+    const int64_t *chain_versions; /* likewise, of the chain's other agents, in its order */
     const struct one_time *ids;
     size_t n_ids;
 };

@@ -15,13 +15,12 @@ struct err store_run(const struct store *s, const struct sql *sql, const struct 
 static struct err in_tx(const struct store *s, db_tx_fn *fn, void *arg)
 {
     struct err e = fn(s, arg);
-    if (!err_is(&e))
-        return store_run(s, &commit, NULL, 0, NULL);
-    /* A connection that cannot roll back is closed, which does the same. */
-    struct err undone = store_run(s, &rollback, NULL, 0, NULL);
-    if (err_is(&undone))
+    struct err ended = store_run(s, err_is(&e) ? &rollback : &commit, NULL, 0, NULL);
+    /* The statement may not even have been sent. A connection is never left inside a transaction, where nothing that
+     * follows would be durable: it is closed, which rolls back. */
+    if (err_is(&ended))
         db_drop(s->db);
-    return e;
+    return err_is(&e) ? e : ended;
 }
 
 struct err db_tx(const struct store *s, db_tx_fn *fn, void *arg)

@@ -109,3 +109,25 @@ def test_making_and_revoking_is_on_record(broker):
     leaves = [leaf for leaf in broker.leaves("kind = 'admin'") if leaf.body.get("target") == name]
     assert [leaf.body["op"] for leaf in leaves] == ["api_key.create", "api_key.revoke"]
     assert all(key not in leaf.raw.decode() for leaf in leaves)
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["api-key"], "create, list or revoke is needed"),
+        (["api-key", "create", "--role", "admin"], "--name is needed"),
+        (["api-key", "create", "--name", "x"], "--role is needed: admin, auditor or gateway"),
+        (["api-key", "create", "--name", "x", "--role", "boss"], "--role is needed: admin, auditor or gateway"),
+        (["api-key", "create", "--name", "x", "--role", "admin", "--until", "2030"], "--name, --role and --days"),
+        (["api-key", "revoke", "x"], "a word too many"),
+        (["api-key", "list", "x"], "nothing stands behind list"),
+        (["version", "x"], "nothing stands behind this command"),
+        (["frobnicate"], "no such command: frobnicate"),
+    ],
+)
+def test_wrong_words_are_explained(broker, words, says):
+    keys = broker.sql("SELECT count(*) FROM nexus.api_keys")
+    done = run_command(broker, *words)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "usage: nexus-broker" in done.stderr and says in done.stderr.splitlines()[-1]
+    assert broker.sql("SELECT count(*) FROM nexus.api_keys") == keys

@@ -332,6 +332,13 @@ def test_errors_as_json():
     assert json.loads(done.stderr) == {"error": "usage", "message": "one word too many: -b"}
 
 
+@pytest.mark.parametrize("words", [["nope"], ["agents", "nope"], ["agents", "get", "a", "--nope"]])
+def test_errors_as_json_when_the_wish_stands_last(words):
+    done = fails(USAGE, *words, "--json")
+    assert json.loads(done.stderr)["error"] == "usage"
+    assert "nope" in json.loads(done.stderr)["message"]
+
+
 def test_version(keys):
     version = ok("version", "--json").json()["version"]
     assert ok("version").stdout.decode() == f"nexus {version}\n"

@@ -273,8 +273,11 @@ def test_without_descriptors_nothing_spins_and_it_recovers(broker_factory):
 
 
 def test_plain_http_on_the_network_is_refused_unless_said_so(broker_factory):
-    with pytest.raises(Exception):
-        broker_factory(env={"NEXUS_LISTEN": "0.0.0.0"})
+    refused = broker_factory(env={"NEXUS_LISTEN": "0.0.0.0"}, wait=False)
+    assert refused.wait_exit() != 0
+    assert "NEXUS_LISTEN is not a loopback address" in refused.log()
+    said_so = broker_factory(env={"NEXUS_LISTEN": "0.0.0.0", "NEXUS_INSECURE_PLAIN_HTTP": "on"})
+    assert "cross the network in the clear" in said_so.log()
 
 
 def test_metrics_show_requests_by_route_and_outcome(broker):

@@ -2,6 +2,7 @@
 """The JWT bearer grant of POST /oauth/token: users' assertions (RFC 7523 sections 2.1 and 3), and identity assertion
 authorization grants (ID-JAG)."""
 
+import hashlib
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -251,6 +252,20 @@ def test_refusal_is_on_record(broker, issuer, client):
     assert leaves[1].body["scope"] == ["acme:admin"]
 
 
+@pytest.mark.parametrize("kind", ["user", "ID-JAG"])
+def test_assertion_must_end_within_a_day(broker, issuer, client, kind):
+    """RFC 7523 section 3 item 4: as long as it lives, its id is remembered."""
+    for ahead in (86400 + 60, 30 * 86400, 253402300799 - seconds(0)):
+        refused(client, good(issuer, client, kind, exp=seconds(ahead)))
+    jti = new_user()
+    granted(client, good(issuer, client, kind, jti=jti, exp=seconds(86400 - 60)))
+    digest = hashlib.sha256(jti.encode()).digest()
+    [(days,)] = broker.sql(
+        "SELECT extract(epoch FROM expires_at - now()) / 86400 FROM nexus.replay_guard WHERE jti_hash = %s", digest
+    )
+    assert 0.9 < days < 1.1
+
+
 # --- users' assertions
 
 
@@ -324,6 +339,31 @@ def test_id_jag_is_for_us_alone(broker, issuer, client, aud):
     refused(client, issuer.id_jag(client.agent, claims={"aud": named}))
 
 
+@pytest.mark.parametrize(
+    "scope,permissions,both",
+    [
+        ("acme:read acme:write", ["acme:write", "acme:audit"], "acme:write"),
+        ("acme:read acme:write", "acme:read", "acme:read"),
+        ("acme:read", None, "acme:read"),
+        (None, ["acme:write"], "acme:write"),
+        ("acme:read", ["acme:write"], None),
+        ("acme:read", [], None),
+        ("", ["acme:read"], None),
+    ],
+)
+def test_id_jag_grants_what_both_scope_and_permissions_hold(issuer, client, scope, permissions, both):
+    def made():
+        return issuer.id_jag(client.agent, claims={"scope": scope, "permissions": permissions})
+
+    refused(client, made(), "invalid_scope", scope="acme:read acme:write acme:audit")
+    if both is None:
+        refused(client, made(), "invalid_scope")
+        refused(client, made(), "invalid_scope", scope="acme:read")
+    else:
+        assert granted(client, made())["scope"] == both
+        assert granted(client, made(), scope=both)["scope"] == both
+
+
 def test_id_jag_is_for_the_agent_that_shows_it(broker, issuer, client, agent):
     other = OAuthClient(broker, agent())
     refused(other, issuer.id_jag(client.agent))
@@ -339,8 +379,11 @@ def test_claims_that_an_id_jag_needs(issuer, client, claim):
 
 def test_typ_makes_the_id_jag(issuer, client):
     """Without it, it is a user's assertion, and goes by the rules and the scopes of those."""
-    assert granted(client, issuer.id_jag(client.agent, header={"typ": "OAuth-ID-JAG+jwt"}))["scope"] == "acme:read"
-    assert granted(client, issuer.id_jag(client.agent, header={"typ": "JWT"}))["scope"] == "acme:read acme:write"
+    both = {"permissions": ["acme:read", "acme:write"]}
+    jag = issuer.id_jag(client.agent, header={"typ": "OAuth-ID-JAG+jwt"}, claims=both)
+    assert granted(client, jag)["scope"] == "acme:read"
+    plain = issuer.id_jag(client.agent, header={"typ": "JWT"}, claims=both)
+    assert granted(client, plain)["scope"] == "acme:read acme:write"
 
 
 @pytest.mark.parametrize(
@@ -350,7 +393,6 @@ def test_typ_makes_the_id_jag(issuer, client):
      ("acme:admin", "acme:admin", None), ("", None, None), ("acme:read", "acme:read acme:write", None)],
 )  # fmt: skip
 def test_scope_of_an_id_jag_is_the_most(issuer, client, scope, asked, good):
-    """Its permissions, which would allow more, are not looked at."""
     more = {} if asked is None else {"scope": asked}
     assertion = issuer.id_jag(client.agent, scope=scope)
     if good is None:

@@ -114,6 +114,7 @@ def test_token_says_who_acts_for_whom(stack, issuer, jane):
         "iss": stack.issuer,
         "sub": user,
         "sub_profile": "user",
+        "sub_id": {"format": "iss_sub", "iss": issuer.issuer, "sub": user},
         "act": {"sub": jane.id},
         "client_id": jane.id,
         "aud": stack.issuer,

@@ -32,8 +32,13 @@ def backend():
 
 @pytest.fixture(scope="module")
 def front(broker, backend, tmp_path_factory):
-    """A broker that asks the back end, and waits for it longer than a test lasts."""
-    env = {"NEXUS_BACKEND_TIMEOUT_MS": 25000, "NEXUS_REQUEST_TIMEOUT_MS": 28000, "NEXUS_INSECURE_LOOPBACK_FETCHES": "on"}
+    """A broker that asks the back end, PARALLEL times at once, and waits for it longer than a test lasts."""
+    env = {
+        "NEXUS_BACKEND_TIMEOUT_MS": 25000,
+        "NEXUS_REQUEST_TIMEOUT_MS": 28000,
+        "NEXUS_INSECURE_LOOPBACK_FETCHES": "on",
+        "NEXUS_WORKERS": 2 * PARALLEL,
+    }
     with obo.broker_beside(broker, tmp_path_factory.mktemp("front"), BACKEND_AUTH_URL=backend.url, **env) as it:
         backend.trust(it)
         yield it

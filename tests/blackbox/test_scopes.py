@@ -236,15 +236,29 @@ def test_each_change_has_its_leaf_and_raises_the_revision_by_one(broker):
     audit.check(broker.leaves())
 
 
+def test_description_alone_leaves_the_revision(broker):
+    """Every worker of every broker reads the register again when it grows, and what was being decided is decided anew."""
+    name = defined(broker, min_clearance=7, max_ttl_seconds=60, description="before")["name"]
+    _, revision, leaves = stored(broker)
+    changes = [{"description": "after"}, {"min_clearance": 7}, {"max_ttl_seconds": 60}, {"requires_obo": False},
+               {"description": "", "min_clearance": 7, "max_ttl_seconds": 60, "requires_obo": False}]  # fmt: skip
+    for change in changes:
+        assert patch(broker, name, **change).status_code == 200
+    assert stored(broker)[1:] == (revision, leaves + len(changes))
+    assert broker.admin("GET", path_of(name)).json()["description"] == ""
+    patch(broker, name, max_ttl_seconds=0, description="last")
+    assert stored(broker)[1] == revision + 1
+
+
 def test_changes_at_once_each_count(broker, broker_factory):
     other = broker_factory()
     name = defined(broker)["name"]
     _, revision, leaves = stored(broker)
     with ThreadPoolExecutor(8) as pool:
-        replies = list(pool.map(lambda i: patch((broker, other)[i % 2], name, min_clearance=i), range(24)))
+        replies = list(pool.map(lambda i: patch((broker, other)[i % 2], name, min_clearance=i), range(1, 25)))
     assert {r.status_code for r in replies} == {200}
     assert stored(broker)[1:] == (revision + 24, leaves + 24)
-    assert broker.admin("GET", path_of(name)).json()["min_clearance"] in range(24)
+    assert broker.admin("GET", path_of(name)).json()["min_clearance"] in range(1, 25)
 
 
 # --- the command line

@@ -6,6 +6,7 @@ import pytest
 
 from lib.stack import running_stack
 from lib.traffic import check_granted, traffic
+from lib.wait import until
 
 AWAY = {(201, None)} | {(503, c) for c in ("database_unavailable", "database_busy", "deadline_exceeded", "overloaded")}
 
@@ -26,6 +27,11 @@ def superuser(stack):
 @pytest.fixture
 def work(stack):
     broker = stack.pid
+    # Each worker learns by a request of its own that its connection was cut.
+    def answers():
+        return {stack.admin("GET", "/admin/v1/agents").status_code for _ in range(24)}
+
+    until(lambda: answers() == {200}, 20, "every worker has a connection")
     with traffic(stack, threads=6) as work:
         work.wait_for(201, 20)
         yield work
@@ -63,6 +69,28 @@ def test_server_turns_read_only(work, superuser):
     finally:
         superuser.execute("ALTER ROLE nexus_broker RESET default_transaction_read_only")
         cut_connections(superuser)
+
+
+def test_server_that_can_only_be_read_is_not_ready(stack, superuser):
+    """Also while nobody asks for anything: the broker itself tries to write, and tries again."""
+
+    def database():
+        return stack.call("GET", "/ready").json()["parts"]["database"]
+
+    def failed():
+        return stack.metric("nexus_db_statement_duration_seconds_count", outcome="failed")
+
+    superuser.execute("ALTER ROLE nexus_broker SET default_transaction_read_only = on")
+    cut_connections(superuser)
+    try:
+        until(lambda: database() == "database_unavailable", 15, "/ready names the database")
+        begin = failed()
+        until(lambda: failed() >= begin + 3, 20, "the broker tries again")
+        assert database() == "database_unavailable"
+    finally:
+        superuser.execute("ALTER ROLE nexus_broker RESET default_transaction_read_only")
+        cut_connections(superuser)
+    stack.wait_ready(15)
 
 
 def test_no_connection_is_left(work, superuser):

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The K-th Cryptoki call fails, for K = 1, 2, 3, ... until none fails: over an issuance, over the way back from a lost
-token, and over a start."""
+"""The K-th Cryptoki call fails, for K = 1, 2, 3, ... until none fails: over an issuance, over one on behalf of a user,
+over the way back from a lost token, and over a start."""
 
 import pytest
 
-from lib import agents
+from lib import agents, obo
+from lib.backend import Backend
 from lib.stack import running_stack
 from lib.traffic import Traffic, check_granted, every_signature_recorded
 from lib.wait import until
@@ -31,9 +32,11 @@ def work(stack):
     check_granted(stack, work)
 
 
-def each_call(stack, scenario, rule="* {} rv=CKR_FUNCTION_FAILED once", first=1, step=1):
-    """Runs the scenario with the K-th call failing until it ends before that call; returns that K."""
+def each_call(stack, scenario, rule="* {} rv=CKR_FUNCTION_FAILED once", first=1, step=1, prepare=lambda: None):
+    """Runs the scenario with the K-th call failing until it ends before that call; returns that K. Nothing fails while
+    it is prepared."""
     for k in range(first, MOST, step):
+        prepare()
         seen = len(stack.shim.lines())
         stack.shim.script(rule.format(k))
         scenario()
@@ -55,6 +58,52 @@ def test_issuance_on_a_fresh_session(stack, work):
     rule = "* {} rv=CKR_FUNCTION_FAILED once\nC_Sign 1 rv=CKR_SESSION_HANDLE_INVALID once"
     with every_signature_recorded(stack):
         assert each_call(stack, work.ask, rule) > 4
+
+
+class Deputy:
+    """Asks for sessions as an agent does (lib.agents), each on behalf of a new user."""
+
+    def __init__(self, agent, backend):
+        self.agent, self.backend = agent, backend
+
+    def open(self, broker):
+        return obo.ask(self.agent, self.backend.user(obo.new_user()), broker)
+
+
+def wrapped(stack):
+    """How often the log says that a key was wrapped."""
+    made = [leaf for leaf in stack.leaves("kind = 'outcome'") if leaf.body["op"] == "wrap"]
+    return sum(leaf.body["reason"] == "ok" for leaf in made)
+
+
+def test_on_behalf_of_a_user(stack, work, broker_factory):
+    """The first such session of a month: the call key signs for the back end, the key of the month's pseudonyms is made
+    at random, wrapped and unwrapped, and the session key signs. A broker keeps that key, so each failure meets a new
+    one."""
+    works, made = [], []
+
+    def begin():
+        if works:
+            works[-1].stack.stop()
+        stack.sql("DELETE FROM nexus.pseudonym_keys")
+        front = broker_factory({"BACKEND_AUTH_URL": backend.url}, share_with=stack)
+        works.append(Traffic(front, Deputy(work.agent, backend)))
+
+    def ask():
+        before = stack.shim.count("C_WrapKey CKR_OK")
+        works[-1].ask()
+        made.append(stack.shim.count("C_WrapKey CKR_OK") - before)
+
+    with Backend() as backend, every_signature_recorded(stack):
+        backend.trust(stack)
+        logged = wrapped(stack)
+        assert each_call(stack, ask, prepare=begin) > 10
+        assert backend.refused() == []
+    # An unwrapping is not tried again: tokens answer so to a blob that is not good, too.
+    assert {status for w in works for status in w.statuses()} <= AWAY | {(500, "hsm_refused")}
+    assert works[-1].statuses() == {(201, None): 1}
+    check_granted(stack, *works)
+    assert wrapped(stack) - logged == sum(made) > 0, "a key was wrapped off the record"
 
 
 PARTS = 6

@@ -41,8 +41,13 @@ def common(proxy):
 
 @pytest.fixture(scope="module")
 def patient(broker, common, tmp_path_factory):
-    """Waits for issuers longer than a test lasts, and keeps their keys."""
-    env = {**common, "NEXUS_FETCH_TIMEOUT_MS": 25000, "NEXUS_REQUEST_TIMEOUT_MS": 28000}
+    """Waits for issuers longer than a test lasts, PARALLEL times at once, and keeps their keys."""
+    env = {
+        **common,
+        "NEXUS_FETCH_TIMEOUT_MS": 25000,
+        "NEXUS_REQUEST_TIMEOUT_MS": 28000,
+        "NEXUS_WORKERS": 2 * PARALLEL,
+    }
     with obo.broker_beside(broker, tmp_path_factory.mktemp("patient"), **env) as it:
         yield it
         assert it.is_ready()
@@ -52,7 +57,7 @@ def patient(broker, common, tmp_path_factory):
 def quick(broker, common, tmp_path_factory):
     """Gives issuers up soon, and keys too."""
     times = {"NEXUS_JWKS_CACHE_S": 1, "NEXUS_JWKS_STALE_S": 4, "NEXUS_REQUEST_TIMEOUT_MS": 20000}
-    env = {**common, "NEXUS_FETCH_TIMEOUT_MS": 2500, **times}
+    env = {**common, "NEXUS_FETCH_TIMEOUT_MS": 2500, "NEXUS_WORKERS": 4 * len(HANGS), **times}
     with obo.broker_beside(broker, tmp_path_factory.mktemp("quick"), **env) as it:
         yield it
         assert it.is_ready()

@@ -131,7 +131,8 @@ class Issuer(Loopback):
 
     def id_jag(self, agent, user="alice", scope="acme:read", dpop=None, header=None, claims=None, **more):
         """An identity assertion for that agent at its broker; dpop: the key (lib.dpop) that it is bound to."""
-        good = {"aud": agent.broker.issuer, "client_id": agent.id, "scope": scope}
+        # Its scope is the most that it allows; a permissions claim beside it would bound it further.
+        good = {"aud": agent.broker.issuer, "client_id": agent.id, "scope": scope, "permissions": None}
         if dpop is not None:
             good["cnf"] = {"jkt": dpop.jkt}
         if not isinstance(header, (bytes, str)):

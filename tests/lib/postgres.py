@@ -7,7 +7,7 @@ import subprocess
 from contextlib import contextmanager
 from pathlib import Path
 
-from lib.wait import descendants, kill
+from lib.wait import descendants, is_alive, kill
 
 BIN = "/usr/lib/postgresql/15/bin"
 
@@ -18,18 +18,27 @@ class Postgres:
         self.home = Path(lines["HOME"])
         self.data = self.home / "data"
 
-    def _ctl(self, *arguments):
+    def _ctl(self, *arguments, env=None):
         command = [f"{BIN}/pg_ctl", "--pgdata", str(self.data), "--wait", "--silent", *arguments]
+        if env:
+            command = ["env", *(f"{k}={v}" for k, v in env.items()), *command]
         if os.geteuid() == 0:
             # PostgreSQL refuses to run as root; the stack made the cluster as the user postgres.
             command = ["setpriv", "--reuid", "postgres", "--regid", "postgres", "--init-groups", *command]
         subprocess.run(command, cwd="/", check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, timeout=120)
 
-    def start(self):
-        self._ctl("--log", str(self.home / "postgres.log"), "start")
+    def start(self, env=None):
+        """env: what its environment holds besides ours."""
+        self._ctl("--log", str(self.home / "postgres.log"), "start", env=env)
 
     def stop(self, mode):
         self._ctl("--mode", mode, "stop")
+
+    def is_running(self):
+        try:
+            return is_alive(self.pid)
+        except (OSError, ValueError):
+            return False
 
     @property
     def pid(self):

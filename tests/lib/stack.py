@@ -71,7 +71,9 @@ class Stack(Broker):
 
     def down(self):
         """Stops everything, and looks what the broker left in its log."""
+        pid = self.pid
         self._stack("down", "--quiet")
+        assert pid is None or not is_alive(pid), "the broker outlived scripts/stack down"
         self.check_logs()
 
 

@@ -2,8 +2,10 @@
 #include "tests/unit/service/api_support.h"
 
 #include "service/api/background.h"
+#include "service/api/bulkhead.h"
 #include "service/api/health.h"
 #include "service/api/keyring.h"
+#include "service/api/time_guard.h"
 
 #include <stdlib.h>
 
@@ -36,7 +38,8 @@ int bench_open(void **state)
     b->config = (struct config){.base_url = STR("https://broker.example"),
                                 .database_url = str_of(getenv("DATABASE_URL")),
                                 .backend_auth_url = STR("https://users.example/api/"),
-                                .backend_timeout_ms = 3000};
+                                .backend_timeout_ms = 3000,
+                                .clock_skew_max_s = 30};
     b->app = (struct app){.config = &b->config,
                           .crypto = b->fx->crypto,
                           .clock = clock_real(),
@@ -45,8 +48,11 @@ int bench_open(void **state)
     assert_ok(api_metrics_new(&b->app.metrics));
     assert_ok(keyring_new(&b->app.keyring));
     assert_ok(health_new(&b->app.health));
+    assert_ok(bulkhead_new(1, b->app.metrics, &b->app.outbound));
     migrate(b);
     assert_ok(api_new(&b->app, &b->api));
+    struct call c = bench_call(b);
+    assert_ok(time_guard_check(&c));
     *state = b;
     return 0;
 }
@@ -57,6 +63,7 @@ int bench_close(void **state)
     if (b == NULL)
         return 0; /* the opening failed, and said why */
     api_free(&b->api);
+    bulkhead_free(&b->app.outbound);
     health_free(&b->app.health);
     keyring_free(&b->app.keyring);
     metrics_free(&b->app.metrics);

@@ -6,6 +6,6 @@ function(nexus_store_test name)
   set_tests_properties(${name} PROPERTIES TIMEOUT 120)
 endfunction()
 
-foreach(name test_store_admin test_store_agents test_store_audit test_store_db test_store_policy test_store_revoke test_store_sessions)
+foreach(name test_store_admin test_store_agents test_store_audit test_store_db test_store_policy test_store_providers test_store_revoke test_store_sessions)
   nexus_store_test(${name})
 endforeach()

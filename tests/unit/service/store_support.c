@@ -168,6 +168,13 @@ struct err issue(struct actor *a, const struct session *n, int64_t version, cons
     memcpy(id.hash, jti, sizeof id.hash);
     struct issue_request q = {.session = n, .agent_version = version, .ids = &id, .n_ids = 1};
     TRY(store_policy_revision(&s, &q.policy_revision));
+    int64_t versions[CHAIN_MAX] = {0};
+    for (size_t i = 1; i < n->chain.n; i++) {
+        struct agent other = {.version = 0};
+        struct err gone = store_agent_get(&s, n->chain.v[i], &other);
+        versions[i - 1] = err_is(&gone) ? 0 : other.version;
+    }
+    q.chain_versions = versions;
     struct issue_answer answer;
     TRY(store_session_issue(&s, &q, &b.leaves, &answer));
     *result = answer.result;

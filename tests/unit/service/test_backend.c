@@ -7,6 +7,7 @@
 #include "crypto/jwt.h"
 #include "service/api/auth.h"
 #include "service/api/backend.h"
+#include "service/api/bulkhead.h"
 #include "service/api/health.h"
 #include "service/api/keyring.h"
 #include "service/core/assertion.h"
@@ -218,6 +219,28 @@ static void test_how_long_it_may_take(void **state)
     assert_true(network.asked.deadline_us == c.deadline_us);
 }
 
+/* Refused before anything is signed; and whatever comes of a call, its place is free again. */
+static void test_without_a_place_nobody_is_asked(void **state)
+{
+    struct bench *b = *state;
+    struct user u;
+    answer(200, ANSWER);
+    int64_t before = intents(b);
+    struct bulkhead *only = bulkhead_enter(b->app.outbound);
+    assert_non_null(only);
+    struct err e = ask(b, "a token", &u);
+    bulkhead_leave(&only);
+    assert_err(e, ERR_BACKEND_AUTH);
+    assert_non_null(strstr(e.detail, "NEXUS_WORKERS"));
+    assert_int_equal(network.calls, 0);
+    assert_int_equal(intents(b), before);
+    assert_ok(ask(b, "a token", &u));
+    network.fails = FAIL(ERR_NET, "as planned");
+    assert_err(ask(b, "a token", &u), ERR_BACKEND_AUTH);
+    answer(200, ANSWER);
+    assert_ok(ask(b, "a token", &u));
+}
+
 static void test_every_other_end(void **state)
 {
     struct bench *b = *state;
@@ -280,6 +303,7 @@ int main(void)
         cmocka_unit_test_setup(test_it_is_recorded_before_it_is_signed, bench_reset),
         cmocka_unit_test_setup(test_what_cannot_be_recorded_is_not_sent, bench_reset),
         cmocka_unit_test_setup(test_how_long_it_may_take, bench_reset),
+        cmocka_unit_test_setup(test_without_a_place_nobody_is_asked, bench_reset),
         cmocka_unit_test_setup(test_every_other_end, bench_reset),
         cmocka_unit_test_setup(test_keys_do_not_stand_in_for_each_other, bench_reset),
     };

@@ -4,6 +4,7 @@
 #include "service/server/server.h"
 
 #include "service/api/dpop.h"
+#include "service/api/vault.h"
 #include "tests/unit/base/check.h"
 
 #include <arpa/inet.h>
@@ -48,6 +49,11 @@ void dpop_offer_nonce(struct api *api, const struct http_request *req, const str
     (void)e;
     if (req->dpop.p != NULL)
         http_set_header(out, "DPoP-Nonce", req->dpop);
+}
+
+void vault_expire(struct vault *v)
+{
+    (void)v;
 }
 
 struct err api_require_role(struct api *api, const struct http_request *req, unsigned roles, struct api_key *who)
@@ -106,6 +112,15 @@ ENDPOINT(api_scope_list, at_once)
 ENDPOINT(api_scope_get, at_once)
 ENDPOINT(api_scope_update, at_once)
 ENDPOINT(api_scope_delete, at_once)
+ENDPOINT(api_provider_create, at_once)
+ENDPOINT(api_provider_list, at_once)
+ENDPOINT(api_provider_get, at_once)
+ENDPOINT(api_provider_replace, at_once)
+ENDPOINT(api_provider_update, at_once)
+ENDPOINT(api_provider_delete, at_once)
+ENDPOINT(api_provider_metadata, at_once)
+ENDPOINT(api_provider_find, at_once)
+ENDPOINT(api_provider_delete_named, at_once)
 ENDPOINT(api_session_list, at_once)
 ENDPOINT(api_sessions_revoke, at_once)
 ENDPOINT(api_session_create, held_up)

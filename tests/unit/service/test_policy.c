@@ -232,7 +232,10 @@ static void who_may_follow_whom(void **state)
     planner.delegates_to = LIST(STR("crm"));
     assert_fails(ERR_DELEGATION, policy_delegation(&payer, &parent, actors, read, DEEP));
     planner = agent_named(STR("planner"));
+    /* Nor may an earlier one have taken back what it handed on. */
     crm.delegates_to = NONE;
+    assert_fails(ERR_DELEGATION, policy_delegation(&payer, &parent, actors, read, DEEP));
+    crm = agent_named(STR("crm"));
     assert_ok(policy_delegation(&payer, &parent, actors, read, DEEP));
     crm.active = false;
     assert_fails(ERR_SUBJECT_TOKEN, policy_delegation(&payer, &parent, actors, read, DEEP));

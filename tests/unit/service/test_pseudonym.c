@@ -154,7 +154,7 @@ static void test_it_is_the_hmac_that_it_is_said_to_be(void **state)
     struct store s = call_store(&c);
     char month[CLOCK_TEXT], key_hex[2 * HSM_DEK_LEN + 1];
     struct str period = {clock_rfc3339(clock_now_us(&b->app.clock), month).p, 7};
-    struct pseudonym_key k;
+    struct dek k;
     bool found = false;
     CLEANUP(secret_free) struct secret *key = NULL;
     assert_ok(store_pseudonym_key_get(&s, period, &k, &found));

@@ -102,7 +102,7 @@ static void deactivation_closes_the_open_sessions(void **state)
     assert_int_equal(number_of(&a, &open_sessions, P_TEXT(other.id)), 1);
     struct session m = session_for(&a, &g);
     assert_ok(issue(&a, &m, 2, random_hash(&a), &result));
-    assert_int_equal(result, ISSUE_AGENT_CHANGED);
+    assert_int_equal(result, ISSUE_CHANGED);
     actor_close(&a);
 }
 
@@ -306,7 +306,7 @@ static void an_issuer_waits_for_a_change_under_way(void **state)
     assert_int_equal(number(&watch, &waiting), 1);
     assert_ok(exec(&a, &commit));
     pthread_join(t, NULL);
-    assert_int_equal(atomic_load(&r.issued), ISSUE_AGENT_CHANGED);
+    assert_int_equal(atomic_load(&r.issued), ISSUE_CHANGED);
     actor_close(&watch);
     actor_close(&a);
 }

@@ -259,6 +259,40 @@ static void a_scope_is_kept_changed_and_deleted(void **state)
     was_refused(&w, ERR_SCOPE_NOT_FOUND, store_scope_delete(&w.s, d.name, &w.b.leaves));
 }
 
+/* Every worker reads the register again when the revision grows, and decides anew. */
+static void the_revision_grows_with_conditions_alone(void **state)
+{
+    struct actor *a = *state;
+    struct scope_rule d = {.name = fresh(a, "acme:"), .description = STR("one"), .min_clearance = 3}, got;
+    struct write w = begin(a);
+    took_effect(&w, store_scope_insert(&w.s, &d, &w.b.leaves, &d.created_us));
+    static const struct {
+        const char *description;
+        int64_t min_clearance, max_ttl_s;
+        bool requires_obo, decides;
+    } steps[] = {
+        {"two", 3, 0, false, false}, {"two", 3, 0, false, false},  {"two", 4, 0, false, true},
+        {"two", 4, 60, false, true}, {"three", 4, 60, true, true}, {"three", 4, 60, true, false},
+        {"", 4, 60, true, false},    {"three", 4, 0, true, true},  {"four", 4, 0, true, false},
+        {"four", 4, 0, false, true}, {"four", 4, 0, false, false},
+    };
+    for (size_t i = 0; i < COUNT(steps); i++) {
+        d.description = str_of(steps[i].description);
+        d.min_clearance = steps[i].min_clearance;
+        d.max_ttl_s = steps[i].max_ttl_s;
+        d.requires_obo = steps[i].requires_obo;
+        w = begin(a);
+        assert_ok(store_scope_update(&w.s, &d, &w.b.leaves, &got));
+        batch_done(a, &w.b, true);
+        if (revision(a) != w.revision + (steps[i].decides ? 1 : 0))
+            fail_msg("step %zu", i);
+        /* It is on record, and shown, all the same. */
+        assert_int_equal(leaves_of(a), w.leaves + 2);
+        assert_true(str_eq(got.description, d.description) && got.min_clearance == d.min_clearance);
+        assert_true(got.max_ttl_s == d.max_ttl_s && got.requires_obo == d.requires_obo);
+    }
+}
+
 static void a_change_needs_a_leaf(void **state)
 {
     struct actor *a = *state;
@@ -283,7 +317,7 @@ static void a_session_is_not_issued_on_an_older_policy(void **state)
     struct batch b = batch_of(a, 0, 1, LEAF_INTENT);
     struct store s = store_of(a);
     assert_ok(store_session_issue(&s, &q, &b.leaves, &answer));
-    assert_int_equal(answer.result, ISSUE_POLICY_CHANGED);
+    assert_int_equal(answer.result, ISSUE_CHANGED);
     q.policy_revision = revision(a);
     assert_ok(store_session_issue(&s, &q, &b.leaves, &answer));
     assert_int_equal(answer.result, ISSUE_DONE);
@@ -333,6 +367,7 @@ int main(void)
         TEST(an_issuer_changes_in_all_but_its_name),
         TEST(a_deleted_issuer_may_come_back),
         TEST(a_scope_is_kept_changed_and_deleted),
+        TEST(the_revision_grows_with_conditions_alone),
         TEST(a_change_needs_a_leaf),
         TEST(a_session_is_not_issued_on_an_older_policy),
         TEST(there_are_never_too_many_issuers),

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tests/unit/service/store_support.h"
 
+#include "service/store/clock.h"
+
 #include <pthread.h>
 #include <stdatomic.h>
 
@@ -75,7 +77,7 @@ static void a_changed_agent_consumes_nothing(void **state)
     struct session n = session_for(&a, &g);
     const uint8_t *jti = random_hash(&a);
     assert_ok(issue(&a, &n, 7, jti, &result));
-    assert_int_equal(result, ISSUE_AGENT_CHANGED);
+    assert_int_equal(result, ISSUE_CHANGED);
     assert_int_equal(number_of(&a, &guards, P_TEXT(g.id)), 0);
     assert_ok(issue(&a, &n, 1, jti, &result));
     assert_int_equal(result, ISSUE_DONE);
@@ -262,17 +264,84 @@ static void a_replay_id_alone_is_consumed_once_and_pruned(void **state)
     assert_true(is_fresh);
     assert_ok(store_replay_consume(&s, &id, &is_fresh));
     assert_false(is_fresh);
-    id.until_us = clock_now_us(&c) - 1000000;
+    int64_t now = clock_now_us(&c), deleted = 0;
+    id.until_us = now - 3600 * INT64_C(1000000);
     for (int i = 0; i < PAST; i++) {
         memcpy(id.hash, random_hash(&a), sizeof id.hash);
         assert_ok(store_replay_consume(&s, &id, &is_fresh));
     }
-    int64_t deleted = 0;
-    assert_ok(store_replay_prune(&s, 2, &deleted));
+    /* Not yet by what is to be kept; not yet by the broker's clock. */
+    assert_ok(store_replay_prune(&s, &(struct replay_prune){now, 3700, 100}, &deleted));
+    assert_int_equal(deleted, 0);
+    assert_ok(store_replay_prune(&s, &(struct replay_prune){id.until_us, 0, 100}, &deleted));
+    assert_int_equal(deleted, 0);
+    assert_ok(store_replay_prune(&s, &(struct replay_prune){now, 60, 2}, &deleted));
     assert_int_equal(deleted, 2);
-    assert_ok(store_replay_prune(&s, 100, &deleted));
+    assert_ok(store_replay_prune(&s, &(struct replay_prune){now, 60, 100}, &deleted));
     assert_int_equal(deleted, 1);
     assert_int_equal(number_of(&a, &guards, P_TEXT(who)), 1);
+    actor_close(&a);
+}
+
+/* Nor is an id forgotten by a clock that the database's never agreed with (attack J20). */
+static void the_latest_time_of_the_database_is_on_record(void **state)
+{
+    (void)state;
+    static const struct sql earlier = {"t_earlier", "UPDATE nexus.clock SET latest = latest - interval '2 hours'"};
+    enum { MAX_S = 30 };
+    const int64_t hour = 3600 * INT64_C(1000000);
+    struct actor a;
+    actor_open(&a, BROKER);
+    struct store s = store_of(&a);
+    const struct clock c = clock_real();
+    int64_t now = clock_now_us(&c), theirs = 0, latest = 0, deleted = 0;
+    assert_ok(exec(&a, &earlier));
+    assert_ok(store_clock(&s, now + hour, MAX_S, &theirs, &latest));
+    assert_true(theirs >= now && theirs < now + hour);
+    assert_true(latest < now - hour);
+    struct one_time id = {.space = fresh(&a, "agent-"), .until_us = now - hour};
+    bool is_fresh = false;
+    memcpy(id.hash, random_hash(&a), sizeof id.hash);
+    assert_ok(store_replay_consume(&s, &id, &is_fresh));
+    const struct replay_prune p = {.now_us = now + hour, .keep_s = 60, .limit = 100};
+    assert_ok(store_replay_prune(&s, &p, &deleted));
+    assert_int_equal(deleted, 0);
+    assert_ok(store_clock(&s, now, MAX_S, &theirs, &latest));
+    assert_ok(store_clock(&s, now, MAX_S, &theirs, &latest));
+    assert_true(latest >= now && latest <= theirs);
+    assert_ok(store_replay_prune(&s, &p, &deleted));
+    assert_int_equal(deleted, 1);
+    actor_close(&a);
+}
+
+static void a_nonce_is_the_first_offer_of_its_slot(void **state)
+{
+    (void)state;
+    static const struct sql none = {"t_no_nonces", "DELETE FROM nexus.dpop_nonces"};
+    static const struct sql slot_later = {"t_slot_later", "UPDATE nexus.dpop_nonces SET slot = slot - 1"};
+    static const struct sql two_slots_later = {"t_two_slots_later", "UPDATE nexus.dpop_nonces SET slot = slot - 2"};
+    enum { SLOT_US = 300000000 };
+    struct store_nonces first, again, next, last;
+    struct actor a, owner;
+    actor_open(&a, BROKER);
+    actor_open(&owner, OWNER);
+    struct store s = store_of(&a);
+    assert_ok(exec(&owner, &none));
+    assert_ok(store_dpop_nonces(&s, STR("one"), &first));
+    assert_ok(store_dpop_nonces(&s, STR("two"), &again));
+    assert_string_equal(first.current, "one");
+    assert_string_equal(again.current, "one");
+    assert_string_equal(again.previous, "");
+    assert_true(again.left_us > 0 && again.left_us <= first.left_us && first.left_us <= SLOT_US);
+    assert_ok(exec(&owner, &slot_later));
+    assert_ok(store_dpop_nonces(&s, STR("three"), &next));
+    assert_string_equal(next.current, "three");
+    assert_string_equal(next.previous, "one");
+    assert_ok(exec(&owner, &two_slots_later));
+    assert_ok(store_dpop_nonces(&s, STR("four"), &last));
+    assert_string_equal(last.current, "four");
+    assert_string_equal(last.previous, "");
+    actor_close(&owner);
     actor_close(&a);
 }
 
@@ -287,6 +356,8 @@ int main(void)
         cmocka_unit_test(closing_is_idempotent),
         cmocka_unit_test(lists_filter_and_page),
         cmocka_unit_test(a_replay_id_alone_is_consumed_once_and_pruned),
+        cmocka_unit_test(the_latest_time_of_the_database_is_on_record),
+        cmocka_unit_test(a_nonce_is_the_first_offer_of_its_slot),
     };
     return cmocka_run_group_tests_name("store_sessions", tests, migrate_schema, NULL);
 }

@@ -46,7 +46,7 @@ static struct issuer some_issuer(void)
                            .active = true};
 }
 
-static const struct user_token_terms terms = {
+static const struct user_token_terms ordinary = {
     .agent_id = {"crm-agent", 9}, .issuer = {US, sizeof US - 1}, .now_s = NOW};
 
 static const struct member user_claims[] = {
@@ -84,7 +84,7 @@ static struct str payload_of(struct arena *a, const struct member *base, size_t 
 
 /* One way to show a token: what it says, how its header looks, and whose it is. */
 struct showing {
-    bool id_jag;
+    bool id_jag, as_grant;
     const struct member *base;
     size_t n;
     struct issuer issuer;
@@ -94,17 +94,20 @@ struct showing {
 
 static struct showing as_user(void)
 {
-    return (struct showing){false, user_claims, COUNT(user_claims), some_issuer(), JOSE_ES256, {NULL, 0}};
+    return (struct showing){false, false, user_claims, COUNT(user_claims), some_issuer(), JOSE_ES256, {NULL, 0}};
 }
 
 static struct showing as_id_jag(void)
 {
-    return (struct showing){true, jag_claims, COUNT(jag_claims), some_issuer(), JOSE_ES256, STR("oauth-id-jag+jwt")};
+    return (struct showing){
+        true, false, jag_claims, COUNT(jag_claims), some_issuer(), JOSE_ES256, STR("oauth-id-jag+jwt")};
 }
 
 static struct err show(struct arena *a, const struct showing *s, const struct member *change, struct user_token *out)
 {
     const struct jws j = {.alg = s->alg, .typ = s->typ, .payload = str_bytes(payload_of(a, s->base, s->n, change))};
+    struct user_token_terms terms = ordinary;
+    terms.as_grant = s->as_grant;
     struct jwt_claims claims;
     *out = (struct user_token){.resources = {NULL, 0}};
     TRY(jwt_claims_parse(a, &j, &claims));
@@ -462,6 +465,9 @@ static void test_claims_of_an_id_jag(void **state)
         {{"client_id", "null"}, "client_id"},
         {{"exp", NULL}, "exp is missing"},
         {{"exp", "1799999970"}, "exp"},
+        {{"exp", "1800086400"}, NULL},
+        {{"exp", "1800086401"}, "exp is more than 86400 s ahead"},
+        {{"exp", "253402300799"}, "exp is more than"},
         {{"iat", NULL}, "iat is missing"},
         {{"iat", "1800000031"}, "iat"},
         {{"sub", NULL}, "sub is missing"},
@@ -483,6 +489,23 @@ static void test_claims_of_an_id_jag(void **state)
     check_rows(*state, &s, rows, COUNT(rows));
 }
 
+/* RFC 7523 section 3 item 4. The same token is no grant in another role, and may live longer there. */
+static void test_a_grant_ends_within_a_day(void **state)
+{
+    static const struct row rows[] = {
+        {{"exp", "1800086400"}, NULL},
+        {{"exp", "1800086401"}, "exp is more than 86400 s ahead"},
+        {{"exp", "253402300799"}, "exp is more than"},
+        {{"exp", "253402300800"}, "year 9999"},
+    };
+    struct showing s = as_user();
+    s.as_grant = true;
+    check_rows(*state, &s, rows, COUNT(rows));
+    struct user_token t;
+    s.as_grant = false;
+    assert_ok(show(*state, &s, &rows[1].change, &t));
+}
+
 static void test_what_an_id_jag_grants(void **state)
 {
     struct arena *a = *state;
@@ -493,15 +516,32 @@ static void test_what_an_id_jag_grants(void **state)
     assert_str(t.user.issuer, IDP);
     assert_list(t.user.permissions, "a:r|a:w");
     assert_int_equal(t.user.expires_us, INT64_C(1800000300000000));
-    /* The scope counts even when there are permissions; without it, those do. */
-    assert_ok(show(a, &s, &(struct member){"permissions", "[\"a:all\"]"}, &t));
-    assert_list(t.user.permissions, "a:r|a:w");
+    /* Where scope and permissions are both said, what is in both. */
+    static const struct {
+        const char *permissions, *common;
+    } rows[] = {
+        {"[\"a:w\",\"a:x\"]", "a:w"},
+        {"[\"a:w\",\"a:r\"]", "a:r|a:w"},
+        {"\"a:x a:r\"", "a:r"},
+        {"[\"a:all\"]", ""},
+        {"[]", ""},
+        {"\"\"", ""},
+    };
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        assert_ok(show(a, &s, &(struct member){"permissions", rows[i].permissions}, &t));
+        assert_list(t.user.permissions, rows[i].common);
+    }
+    assert_fails(ERR_USER_TOKEN, show(a, &s, &(struct member){"permissions", "7"}, &t));
     assert_ok(show(a, &s, &(struct member){"scope", "\"\""}, &t));
     assert_list(t.user.permissions, "");
+    /* An issuer may have its permissions in the scope. */
     struct showing roles = as_id_jag();
-    roles.issuer.claim_permissions = STR("/roles");
-    assert_ok(show(a, &roles, &(struct member){"roles", "[\"a:x\"]"}, &t));
+    roles.issuer.claim_permissions = STR("/scope");
+    assert_ok(show(a, &roles, NULL, &t));
     assert_list(t.user.permissions, "a:r|a:w");
+    roles.issuer.claim_permissions = STR("/roles");
+    assert_ok(show(a, &roles, &(struct member){"roles", "[\"a:x\",\"a:w\"]"}, &t));
+    assert_list(t.user.permissions, "a:w");
     roles.n--; /* no scope */
     assert_ok(show(a, &roles, &(struct member){"roles", "[\"a:x\"]"}, &t));
     assert_list(t.user.permissions, "a:x");
@@ -553,6 +593,7 @@ int main(void)
         cmocka_unit_test(test_types),
         cmocka_unit_test(test_claims_by_pointer),
         cmocka_unit_test(test_claims_of_an_id_jag),
+        cmocka_unit_test(test_a_grant_ends_within_a_day),
         cmocka_unit_test(test_what_an_id_jag_grants),
         cmocka_unit_test(test_resources_of_an_id_jag),
         cmocka_unit_test(test_the_kinds_are_disjoint),
