@@ -22,7 +22,12 @@ static void check_key(struct arena *a, const struct jwk *k)
     FUZZ_OK(json_parse(a, buf_bytes(&b), &obj));
     FUZZ_CHECK(json_get(obj, "d") == NULL && json_get(obj, "k") == NULL);
     CLEANUP(jwk_free) struct jwk *back = NULL;
-    FUZZ_OK(jwk_parse(crypto(), obj, &back));
+    struct err e = jwk_parse(crypto(), obj, &back);
+    /* OpenSSL judges a modulus by random bases (SP 800-56B section 6.4.2.2): one that is not the product of two large
+     * primes passes at times. */
+    if (e.code == ERR_INVALID_JWKS && str_is(json_get(obj, "kty")->s, "RSA"))
+        return;
+    FUZZ_OK(e);
     uint8_t t1[SHA256_LEN];
     uint8_t t2[SHA256_LEN];
     jwk_thumbprint(k, t1);
